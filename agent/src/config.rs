@@ -1,0 +1,93 @@
+//! The command line. Parsing has no side effects.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use tracing::Level;
+
+use crate::{limits, logging::Format, salesforce::http::Timeouts};
+
+/// Holds Salesforce private keys in protected memory and serves access tokens over gRPC on a Unix socket.
+///
+/// Runs in the foreground until SIGTERM or SIGINT, `sfkey stop`, or a second signal at once. Load accounts
+/// with `sfkey add`, fetch tokens with `sfkey token`.
+#[derive(Debug, Parser)]
+#[command(name = "sfkey-agent", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Options {
+    /// Path of the socket; its directory must be yours, with mode 0700 [default: see below]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Let assertions for another audience go to this host too (may be repeated)
+    ///
+    /// An assertion is as good as a login at its audience. Without this, an audience that differs from the
+    /// login URL is accepted only when the login URL is under a Salesforce domain or on this machine.
+    #[arg(long = "trust-host", value_name = "HOST")]
+    pub trust_hosts: Vec<String>,
+
+    /// Give an exchange with Salesforce up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::EXCHANGE_TIME.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=50))]
+    pub exchange_timeout: u64,
+
+    /// What to log: error, warn, info, debug or trace; no level shows a secret
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "SFKEY_LOG")]
+    pub log_level: Level,
+
+    /// Form of the log lines on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub log_format: Format,
+}
+
+const AFTER_HELP: &str = "\
+Socket: --socket, else $SFKEY_SOCK, else $XDG_RUNTIME_DIR/sfkey/agent.sock, else
+/run/user/UID/sfkey/agent.sock if that directory is yours, else
+${XDG_STATE_HOME:-~/.local/state}/sfkey/agent.sock. sfkey looks in the same order.
+
+Environment: SFKEY_SOCK, SFKEY_LOG, SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, NO_PROXY.
+
+Exit code: 0 stopped as asked, 1 failed, 2 usage.
+
+Examples:
+  sfkey-agent &
+  sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug";
+
+impl Options {
+    /// Where the socket is to be; `None` when neither an option nor the environment tells.
+    pub fn socket_path(&self, uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+        sfkey_proto::place::socket_path(self.socket.as_deref(), uid, variable)
+    }
+
+    /// Time limits of an exchange: no part may take longer than the whole.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        let total = Duration::from_secs(self.exchange_timeout);
+        Timeouts {
+            connect: limits::CONNECT_TIME.min(total),
+            read: limits::READ_TIME.min(total),
+            total,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn no_part_of_an_exchange_may_take_longer_than_the_whole() {
+        let options = Options::try_parse_from(["sfkey-agent", "--exchange-timeout", "2"]).expect("parsed");
+        let timeouts = options.timeouts();
+        assert_eq!(
+            [timeouts.connect, timeouts.read, timeouts.total],
+            [Duration::from_secs(2); 3]
+        );
+    }
+}

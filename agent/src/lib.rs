@@ -1,0 +1,46 @@
+//! `sfkey-agent`: holds Salesforce private keys and serves access tokens.
+//!
+//! The modules stand in the order in which a request meets them:
+//!
+//! ```text
+//! socket ─▶ peer ─▶ connection ─▶ service ─▶ policy ─▶ accounts ─▶ account ─▶ token
+//!           who?                  one verb   Permit    registry    one task   still good?
+//!                                                                      │
+//!                                  salesforce ◀── assertion ◀── custody┘
+//!                                  HTTPS           signed JWS    the key, used and never fetched
+//! ```
+//!
+//! Three seams can be replaced: [`clock::Clock`], [`salesforce::TokenEndpoint`], [`custody::Signer`].
+
+pub mod socket;
+
+pub mod peer;
+
+pub mod connection;
+
+pub mod service;
+
+pub mod policy;
+
+pub mod accounts;
+
+pub mod account;
+
+pub mod token;
+
+pub mod assertion;
+
+pub mod identity;
+
+pub mod salesforce;
+
+pub mod custody;
+
+pub mod agent;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod hardening;
+pub mod limits;
+pub mod logging;
+pub mod shutdown;

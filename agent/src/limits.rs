@@ -1,0 +1,61 @@
+//! What is bounded at the edge, and why at that number.
+
+use std::time::Duration;
+
+/// Connections in all. A thousand parallel builds fit; the table of their buffers stays under 64 MB.
+pub const MAX_CONNECTIONS: usize = 1_024;
+
+/// Requests in work at once, over all connections: each may wait for an exchange and costs about 2 KB.
+pub const MAX_REQUESTS: usize = 4_096;
+
+/// Requests in work at once on one connection.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+
+/// Callers that wait for the exchange of one account.
+pub const MAX_WAITERS_PER_ACCOUNT: usize = 4_096;
+
+/// Accounts in all: far more orgs than one person has, and a list of them fits one reply.
+pub const MAX_ACCOUNTS: usize = 1_000;
+
+/// All headers of a request together, in bytes. gRPC clients send about 300.
+pub const MAX_HEADER_BYTES: u32 = 8 * 1024;
+
+/// A connection that has not sent its HTTP/2 preface by then is closed, so that silent clients cannot
+/// fill the table.
+pub const PREFACE_TIME: Duration = Duration::from_secs(5);
+
+/// A request that is not answered by then is given up. It is longer than any exchange may take.
+pub const REQUEST_TIME: Duration = Duration::from_secs(60);
+
+/// Connections without traffic are pinged after this time, and closed if they do not answer.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a ping may stay unanswered.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+
+/// First and longest pause after accept failed, for example out of descriptors.
+pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How long requests in work may take after the signal to stop.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Name resolution, TCP and TLS together.
+pub const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Longest silence of Salesforce in the middle of an answer.
+pub const READ_TIME: Duration = Duration::from_secs(15);
+
+/// One exchange as a whole. Salesforce answers within a second or two when it is well.
+pub const EXCHANGE_TIME: Duration = Duration::from_secs(30);
+
+/// Body of a token answer, in bytes. Real ones have about 1 KiB, with an id token about 3.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Consumer key, username and consumer secret each, in bytes.
+pub const MAX_FIELD_BYTES: usize = 512;
+
+/// URL of a token host or an audience, in bytes.
+pub const MAX_URL_BYTES: usize = 512;
+
+/// Lifetimes and idle times, in seconds: a year.
+pub const MAX_LIFETIME_SECONDS: u32 = 366 * 24 * 3600;

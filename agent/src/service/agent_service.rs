@@ -1,0 +1,172 @@
+//! `sfkey.agent.v1.AgentService`.
+
+use sfkey_proto::{
+    PROTOCOL_VERSION,
+    sealing::KEY_LIFETIME_SECONDS,
+    v1::{
+        AddAccountRequest, AddAccountResponse, CheckAccountRequest, CheckAccountResponse,
+        GetSealingKeyRequest, GetSealingKeyResponse, GetStatusRequest, GetStatusResponse, LockRequest,
+        LockResponse, PanicRequest, PanicResponse, RemoveAccountRequest, RemoveAccountResponse,
+        RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest, RevokeTokenResponse,
+        ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, WhoAmIRequest, WhoAmIResponse,
+        agent_service_server::AgentService,
+    },
+};
+use tokio_stream::Empty;
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::{error::Failure, hardening};
+
+impl Service {
+    fn status(&self, request: &Request<GetStatusRequest>) -> Result<GetStatusResponse, Failure> {
+        self.admit(request)?;
+        let parts = &self.0;
+        let counters = &parts.agent.counters;
+        Ok(GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_version: PROTOCOL_VERSION,
+            instance_id: parts.instance_id.to_vec(),
+            pid: parts.pid,
+            socket: parts.socket.clone(),
+            locked: false,
+            memory_protection: parts.agent.custody.protection().into(),
+            dumpable: parts.hardening.dumpable,
+            core_limit: parts.hardening.core_limit,
+            swap: hardening::swap_in_use(),
+            account_count: u32::try_from(parts.accounts.count()).unwrap_or(u32::MAX),
+            clock_skew_seconds: counters.skew(),
+            started_at: parts.started_at,
+            token_requests: counters.token_requests.value(),
+            cache_hits: counters.cache_hits.value(),
+            exchanges: counters.exchanges.value(),
+            exchange_failures: counters.exchange_failures.value(),
+            connections: u32::try_from(parts.table.open()).unwrap_or(u32::MAX),
+            connections_refused: counters.connections_refused.value(),
+        })
+    }
+
+    fn sealing_key(&self, request: &Request<GetSealingKeyRequest>) -> Result<GetSealingKeyResponse, Failure> {
+        let call = self.admit(request)?;
+        Ok(GetSealingKeyResponse {
+            public_key: call.caller.make_sealing_key().to_vec(),
+            instance_id: self.0.instance_id.to_vec(),
+            valid_for_seconds: KEY_LIFETIME_SECONDS,
+        })
+    }
+
+    async fn add(&self, request: Request<AddAccountRequest>) -> Result<AddAccountResponse, Failure> {
+        let call = self.admit(&request)?;
+        let AddAccountRequest { enc, ciphertext } = request.into_inner();
+        let spec = self.open(&call.caller, enc, ciphertext)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let (account, outcome) = self.0.accounts.add(control, spec).await?;
+        Ok(AddAccountResponse {
+            account: Some(account),
+            outcome: outcome.into(),
+        })
+    }
+
+    fn remove(&self, request: &Request<RemoveAccountRequest>) -> Result<RemoveAccountResponse, Failure> {
+        let call = self.admit(request)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        self.0.accounts.remove(control, &request.get_ref().account)?;
+        Ok(RemoveAccountResponse {})
+    }
+
+    fn remove_all(
+        &self,
+        request: &Request<RemoveAllAccountsRequest>,
+    ) -> Result<RemoveAllAccountsResponse, Failure> {
+        let call = self.admit(request)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let removed = self.0.accounts.remove_all(control);
+        Ok(RemoveAllAccountsResponse {
+            removed: u32::try_from(removed).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn shut_down(&self, request: &Request<ShutdownRequest>) -> Result<ShutdownResponse, Failure> {
+        let call = self.admit(request)?;
+        self.0.policy.control(call.caller.peer())?;
+        self.0.stop.request("a Shutdown request");
+        Ok(ShutdownResponse {})
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Service {
+    async fn get_status(
+        &self,
+        request: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        Ok(Response::new(self.status(&request)?))
+    }
+
+    async fn get_sealing_key(
+        &self,
+        request: Request<GetSealingKeyRequest>,
+    ) -> Result<Response<GetSealingKeyResponse>, Status> {
+        Ok(Response::new(self.sealing_key(&request)?))
+    }
+
+    async fn add_account(
+        &self,
+        request: Request<AddAccountRequest>,
+    ) -> Result<Response<AddAccountResponse>, Status> {
+        Ok(Response::new(self.add(request).await?))
+    }
+
+    async fn remove_account(
+        &self,
+        request: Request<RemoveAccountRequest>,
+    ) -> Result<Response<RemoveAccountResponse>, Status> {
+        Ok(Response::new(self.remove(&request)?))
+    }
+
+    async fn remove_all_accounts(
+        &self,
+        request: Request<RemoveAllAccountsRequest>,
+    ) -> Result<Response<RemoveAllAccountsResponse>, Status> {
+        Ok(Response::new(self.remove_all(&request)?))
+    }
+
+    async fn revoke_token(
+        &self,
+        _: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
+        Err(Failure::Unimplemented("RevokeToken").into())
+    }
+
+    async fn who_am_i(&self, _: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        Err(Failure::Unimplemented("WhoAmI").into())
+    }
+
+    type CheckAccountStream = Empty<Result<CheckAccountResponse, Status>>;
+
+    async fn check_account(
+        &self,
+        _: Request<CheckAccountRequest>,
+    ) -> Result<Response<Self::CheckAccountStream>, Status> {
+        Err(Failure::Unimplemented("CheckAccount").into())
+    }
+
+    async fn lock(&self, _: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+        Err(Failure::Unimplemented("Lock").into())
+    }
+
+    async fn unlock(&self, _: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
+        Err(Failure::Unimplemented("Unlock").into())
+    }
+
+    async fn panic(&self, _: Request<PanicRequest>) -> Result<Response<PanicResponse>, Status> {
+        Err(Failure::Unimplemented("Panic").into())
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<ShutdownRequest>,
+    ) -> Result<Response<ShutdownResponse>, Status> {
+        Ok(Response::new(self.shut_down(&request)?))
+    }
+}

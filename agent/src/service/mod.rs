@@ -1,0 +1,92 @@
+//! The gRPC services: one short method a verb, request → permit → account → reply, and no logic of their own.
+
+mod agent_service;
+mod server;
+mod token_service;
+
+use std::sync::Arc;
+
+use sfkey_proto::sealing::{INSTANCE_ID_BYTES, Sealable, Sealed};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Request;
+
+use crate::{
+    accounts::Accounts, agent::Agent, connection::Caller, error::Failure, hardening::Hardening,
+    limits::MAX_REQUESTS, policy::Policy, shutdown::Stop, socket::Table,
+};
+
+pub use server::serve;
+
+/// What both services need. Cloned for every connection.
+#[derive(Clone)]
+pub struct Service(Arc<Parts>);
+
+/// The parts of a [`Service`].
+pub struct Parts {
+    /// Seams, custody, counters.
+    pub agent: Arc<Agent>,
+    /// The registry.
+    pub accounts: Accounts,
+    /// The rules.
+    pub policy: Policy,
+    /// The table of connections.
+    pub table: Table,
+    /// Stops the agent.
+    pub stop: Stop,
+    /// What the process reached at start.
+    pub hardening: Hardening,
+    /// Path of the main socket.
+    pub socket: String,
+    /// Random, made at start: the `aad` of sealing.
+    pub instance_id: [u8; INSTANCE_ID_BYTES],
+    /// UTC epoch seconds.
+    pub started_at: i64,
+    /// Process id.
+    pub pid: u32,
+    /// Places for requests in work.
+    pub requests: Arc<Semaphore>,
+}
+
+/// Who calls, and a place among the requests in work that is given back when the request ends.
+struct Call {
+    caller: Caller,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Service {
+    /// A service of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Places for [`MAX_REQUESTS`].
+    #[must_use]
+    pub fn request_places() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_REQUESTS))
+    }
+
+    fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or(Failure::Internal("a request came without a connection"))?;
+        let place = Arc::clone(&self.0.requests).try_acquire_owned();
+        Ok(Call {
+            caller,
+            _place: place.map_err(|_| Failure::Limit("requests in work"))?,
+        })
+    }
+
+    /// Opens a sealed request with the key of its connection, which is used up.
+    fn open<M: Sealable>(&self, caller: &Caller, enc: Vec<u8>, ciphertext: Vec<u8>) -> Result<M, Failure> {
+        let key = caller.take_sealing_key().ok_or_else(no_sealing_key)?;
+        key.open(&Sealed { enc, ciphertext }, &self.0.instance_id)
+            .map_err(|error| Failure::Invalid(error.to_string()))
+    }
+}
+
+fn no_sealing_key() -> Failure {
+    Failure::Invalid(
+        "this connection has no sealing key: call GetSealingKey first, once for every sealed request"
+            .to_owned(),
+    )
+}

@@ -1,0 +1,61 @@
+//! The gRPC server over accepted connections: both services, health and reflection, all behind the peer check.
+
+use std::io;
+
+use sfkey_proto::{
+    FILE_DESCRIPTOR_SET, MAX_REPLY_BYTES, MAX_REQUEST_BYTES,
+    v1::{agent_service_server::AgentServiceServer, token_service_server::TokenServiceServer},
+};
+use tokio_stream::Stream;
+use tonic::transport::{Error, Server};
+
+use super::Service;
+use crate::{
+    connection::Connection,
+    limits::{
+        KEEPALIVE_INTERVAL, KEEPALIVE_TIME, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, REQUEST_TIME,
+    },
+};
+
+/// Resets of a client that the server remembers at once; more are an attack (CVE-2023-44487).
+const MAX_RESETS: usize = 64;
+
+/// Serves `connections` until `stop` ends, then lets the requests in work end.
+///
+/// # Errors
+/// When the server itself fails; a broken connection is no failure.
+pub async fn serve(
+    service: Service,
+    connections: impl Stream<Item = io::Result<Connection>>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TokenServiceServer<Service>>().await;
+    health.set_serving::<AgentServiceServer<Service>>().await;
+    let tokens = TokenServiceServer::new(service.clone())
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_REPLY_BYTES);
+    let agent = AgentServiceServer::new(service)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_REPLY_BYTES);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let readable = "the descriptors were compiled in, and a test reads them";
+    Server::builder()
+        .timeout(REQUEST_TIME)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .add_service(tokens)
+        .add_service(agent)
+        .add_service(health_service)
+        .add_service(reflection().build_v1().expect(readable))
+        .add_service(reflection().build_v1alpha().expect(readable))
+        .serve_with_incoming_shutdown(connections, stop)
+        .await
+}
