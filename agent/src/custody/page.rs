@@ -1,5 +1,10 @@
 //! One page of memory that is kept out of swap, dumps and other processes' reach, for the master secret.
 
+#![expect(
+    unsafe_code,
+    reason = "mapping memory needs it; nothing outside custody has any"
+)]
+
 use std::{io, ptr::NonNull};
 
 use aws_lc_rs::rand;
@@ -17,12 +22,7 @@ pub(super) struct SecretPage {
 }
 
 // SAFETY: the page is owned by this value alone, and is written only in `new` and `drop`.
-#[expect(
-    unsafe_code,
-    reason = "the pointer is to a private mapping, not to anything of a thread"
-)]
 unsafe impl Send for SecretPage {}
-#[expect(unsafe_code, reason = "as above")]
 // SAFETY: once made, the page is only read until it is dropped, so shared references may cross threads.
 unsafe impl Sync for SecretPage {}
 
@@ -40,14 +40,12 @@ impl SecretPage {
     }
 
     /// The secret. The reference must not be copied from, but by the cipher.
-    #[expect(unsafe_code, reason = "a view of the mapping")]
     pub(super) fn bytes(&self) -> &[u8; SECRET_BYTES] {
         // SAFETY: the mapping is at least one page, readable, aligned and initialised (zero-filled by the
         // kernel), lives as long as `self`, and is not written while `self` is borrowed.
         unsafe { self.start.cast::<[u8; SECRET_BYTES]>().as_ref() }
     }
 
-    #[expect(unsafe_code, reason = "a view of the mapping")]
     fn bytes_mut(&mut self) -> &mut [u8; SECRET_BYTES] {
         // SAFETY: as in `bytes`, and `&mut self` makes this the only view.
         unsafe { self.start.cast::<[u8; SECRET_BYTES]>().as_mut() }
@@ -56,10 +54,6 @@ impl SecretPage {
     /// memfd_secret(2), Linux 5.14 and later, on by default since 6.5: the pages leave the kernel's direct
     /// map, so that not even root reads them through /proc, and they are never swapped or dumped.
     #[cfg(target_os = "linux")]
-    #[expect(
-        unsafe_code,
-        reason = "libc has the number of the call, and no function for it"
-    )]
     fn map_secret() -> io::Result<Self> {
         use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -96,7 +90,6 @@ impl SecretPage {
     }
 
     /// An anonymous page, locked if RLIMIT_MEMLOCK allows, left out of dumps and wiped on fork.
-    #[expect(unsafe_code, reason = "mapping memory")]
     fn map_locked() -> io::Result<Self> {
         let length = rustix::param::page_size();
         // SAFETY: a null hint makes the kernel choose a free range.
@@ -138,7 +131,6 @@ impl SecretPage {
     }
 
     #[cfg(target_os = "linux")]
-    #[expect(unsafe_code, reason = "madvise on the own mapping")]
     fn advise(&self, advice: rustix::mm::Advice) -> io::Result<()> {
         // SAFETY: the range is this value's own mapping, and none of the advices used changes its content
         // in this process.
@@ -148,7 +140,6 @@ impl SecretPage {
 }
 
 impl Drop for SecretPage {
-    #[expect(unsafe_code, reason = "unmapping memory")]
     fn drop(&mut self) {
         self.bytes_mut().zeroize();
         // SAFETY: the range was mapped by this value, and nothing borrows it any more. An error would leave
