@@ -23,7 +23,7 @@ use crate::{
     agent::Agent,
     assertion::{Assertion, Claims},
     clock::Now,
-    custody::{SealedSecret, Signer},
+    custody::{CustodyError, SealedSecret, Signer},
     error::Failure,
     identity::{Identity, Terms},
     limits::MAX_WAITERS_PER_ACCOUNT,
@@ -172,6 +172,7 @@ impl Account {
 
 impl Task {
     async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut locks = self.agent.locked.clone();
         loop {
             tokio::select! {
                 request = queue.recv() => match request {
@@ -179,11 +180,31 @@ impl Task {
                     None => break,
                 },
                 outcome = outcome(&mut self.exchange) => self.settle(outcome),
+                locked = locks.changed() => match locked {
+                    Ok(()) if *locks.borrow_and_update() => self.lock(),
+                    Ok(()) => {}
+                    Err(_) => break,
+                },
             }
         }
     }
 
+    /// The agent was locked: the token goes, the exchange is cancelled, and whoever waits is told.
+    fn lock(&mut self) {
+        self.held = None;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.abort();
+        }
+        self.view.send_modify(|view| view.validity = None);
+        for request in std::mem::take(&mut self.waiting) {
+            answer(request, Err(Failure::Locked));
+        }
+    }
+
     fn take(&mut self, request: Request) {
+        if *self.agent.locked.borrow() {
+            return answer(request, Err(Failure::Locked));
+        }
         let now = self.agent.clock.now();
         match self.decide(request.need, now) {
             Decision::Serve(warning) => {
@@ -247,9 +268,12 @@ impl Task {
     fn settle(&mut self, outcome: Result<Grant, ExchangeError>) {
         let now = self.agent.clock.now();
         self.exchange = None;
-        match outcome.and_then(|grant| self.keep(grant, now)) {
+        let outcome = outcome
+            .map_err(|error| self.failure(error))
+            .and_then(|grant| self.keep(grant, now));
+        match outcome {
             Ok(()) => self.succeed(),
-            Err(error) => self.fail(error, now),
+            Err(failure) => self.fail(&failure, now),
         }
         let view = View {
             validity: self.held.as_ref().map(|held| held.validity),
@@ -259,13 +283,13 @@ impl Task {
     }
 
     /// Seals the granted token. One that is held already keeps its end, unless the grant itself tells another.
-    fn keep(&mut self, grant: Grant, now: Now) -> Result<(), ExchangeError> {
+    fn keep(&mut self, grant: Grant, now: Now) -> Result<(), Failure> {
         let validity = Validity::of(&grant, self.terms.borrow().session_timeout, now.unix);
         if let Some(date) = grant.date {
             self.agent.counters.note_skew(now.unix - date);
         }
         if !validity.is_live(now.unix) {
-            return Err(ended_on_arrival());
+            return Err(self.failure(ended_on_arrival()));
         }
         let hash = token::hash(&grant.access_token);
         let same = self
@@ -282,7 +306,11 @@ impl Task {
             now.unix
         };
         self.held = Some(Held {
-            secret: self.agent.custody.seal(grant.access_token.as_bytes()),
+            secret: self
+                .agent
+                .custody
+                .seal(grant.access_token.as_bytes())
+                .map_err(failure_of)?,
             hash,
             validity,
             instance_url: grant.instance_url,
@@ -305,13 +333,8 @@ impl Task {
     }
 
     /// A token that is still alive is served although its renewal failed.
-    fn fail(&mut self, error: ExchangeError, now: Now) {
+    fn fail(&mut self, failure: &Failure, now: Now) {
         self.agent.counters.exchange_failures.add();
-        let failure = Failure::Exchange {
-            account: self.name.clone(),
-            host: self.identity.host.to_string(),
-            error,
-        };
         let refusal = sfkey_proto::Refusal::from(failure.clone());
         tracing::warn!(account = %self.name, reason = refusal.reason.as_str(), message = %refusal.message, "exchange failed");
         self.view
@@ -329,6 +352,14 @@ impl Task {
         }
     }
 
+    fn failure(&self, error: ExchangeError) -> Failure {
+        Failure::Exchange {
+            account: self.name.clone(),
+            host: self.identity.host.to_string(),
+            error,
+        }
+    }
+
     fn serve(&self, request: Request, warning: Option<Warning>) {
         let token = self.served(warning);
         answer(request, token);
@@ -339,8 +370,7 @@ impl Task {
             .held
             .as_ref()
             .ok_or(Failure::Internal("a token was served that is not held"))?;
-        let secret = self.agent.custody.open(&held.secret);
-        let mut secret = secret.map_err(|_| Failure::Internal("a sealed token does not open"))?;
+        let mut secret = self.agent.custody.open(&held.secret).map_err(failure_of)?;
         let text = String::from_utf8(std::mem::take(&mut *secret));
         let mut access_token = Zeroizing::new(text.map_err(|_| Failure::Internal("a token is not text"))?);
         let (org_id, user_id) = held.id.as_deref().map_or((None, None), token::ids);
@@ -390,6 +420,13 @@ async fn outcome(
     match exchange {
         Some(exchange) => exchange.await.unwrap_or(Err(ExchangeError::Internal)),
         None => std::future::pending().await,
+    }
+}
+
+fn failure_of(error: CustodyError) -> Failure {
+    match error {
+        CustodyError::Locked => Failure::Locked,
+        CustodyError::DoesNotOpen => Failure::Internal("a sealed token does not open"),
     }
 }
 

@@ -178,8 +178,9 @@ impl Accounts {
         let imported = tokio::task::spawn_blocking(move || custody.import(&key)).await;
         let signer = imported
             .map_err(|_| Failure::Internal("taking a key into custody panicked"))?
-            .map_err(|rejected: KeyRejected| Failure::Invalid(rejected.to_string()))?;
-        let consumer_secret = secret.map(|secret| self.agent.custody.seal(secret.as_bytes()));
+            .map_err(key_failure)?;
+        let seal = |secret: Zeroizing<String>| self.agent.custody.seal(secret.as_bytes());
+        let consumer_secret = secret.map(seal).transpose().map_err(|_| Failure::Locked)?;
         Ok(Checked {
             name,
             identity,
@@ -346,6 +347,13 @@ impl Entry {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn key_failure(rejected: KeyRejected) -> Failure {
+    match rejected {
+        KeyRejected::Locked => Failure::Locked,
+        rejected => Failure::Invalid(rejected.to_string()),
+    }
 }
 
 fn invalid_name(invalid: sfkey_proto::name::InvalidName) -> Failure {

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     clock::Clock,
     custody::Custody,
@@ -23,6 +25,8 @@ pub struct Agent {
     pub trusted: TrustedHosts,
     /// What happened so far.
     pub counters: Counters,
+    /// Whether the agent is locked. Whoever holds something secret watches it.
+    pub locked: watch::Receiver<bool>,
 }
 
 /// Counts since start, for GetStatus.

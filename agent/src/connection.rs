@@ -1,10 +1,14 @@
-//! One accepted connection: its peer, its sealing key, and its place in the table.
+//! Accepted connections: peer, sealing key, place in the table, and the way to close them.
 
 use std::{
+    collections::HashMap,
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,6 +20,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::Sleep,
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::{limits::PREFACE_TIME, peer::Peer};
@@ -23,19 +28,62 @@ use crate::{limits::PREFACE_TIME, peer::Peer};
 /// Length of the HTTP/2 connection preface, in bytes (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
+/// The open connections, for whoever must close them.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<Mutex<HashMap<u64, CancellationToken>>>);
+
 /// What a request knows of the connection that it came over.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    id: u64,
     peer: Peer,
     sealing: Arc<Mutex<Option<SealingKey>>>,
 }
 
+impl Connections {
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Closes every connection but the caller's own, in the middle of whatever they are doing.
+    pub fn close_others(&self, than: &Caller) {
+        self.table()
+            .iter()
+            .filter(|(id, _)| **id != than.id)
+            .for_each(|(_, close)| close.cancel());
+    }
+
+    /// Closes every connection.
+    pub fn close_all(&self) {
+        self.table().values().for_each(CancellationToken::cancel);
+    }
+
+    fn enter(&self) -> (u64, CancellationToken) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (id, close) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        self.table().insert(id, close.clone());
+        (id, close)
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Caller {
-    fn new(peer: Peer) -> Self {
+    fn new(id: u64, peer: Peer) -> Self {
         Self {
+            id,
             peer,
             sealing: Arc::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(peer: Peer) -> Self {
+        Self::new(0, peer)
     }
 
     /// Who is at the other end.
@@ -68,7 +116,7 @@ impl Caller {
         self.slot().take()
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<SealingKey>> {
+    fn slot(&self) -> MutexGuard<'_, Option<SealingKey>> {
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,20 +127,44 @@ pub struct Connection {
     caller: Caller,
     /// Ends a connection that does not send its preface; `None` once it did.
     preface: Option<(Pin<Box<Sleep>>, usize)>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    connections: Connections,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// A connection from `peer`, which holds `place` in the table until it is dropped.
+    /// A connection from `peer`, which is in `connections` and holds `place` until it is dropped.
     #[must_use]
-    pub fn new(stream: UnixStream, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+    pub fn new(
+        stream: UnixStream,
+        peer: Peer,
+        connections: Connections,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(PREFACE_TIME));
+        let (id, close) = connections.enter();
         Self {
             stream,
-            caller: Caller::new(peer),
+            caller: Caller::new(id, peer),
             preface: Some((deadline, 0)),
+            closed: Box::pin(close.cancelled_owned()),
+            connections,
             _place: place,
         }
+    }
+
+    /// An error once the connection is to be closed.
+    fn check_open(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.closed.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.connections.table().remove(&self.caller.id);
     }
 }
 
@@ -110,6 +182,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check_open(cx)?;
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let Some((deadline, received)) = &mut self.preface else {
@@ -127,6 +200,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
 
@@ -143,6 +217,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_open(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 

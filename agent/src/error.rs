@@ -23,6 +23,10 @@ pub enum Failure {
     },
     /// An account of that name is another one.
     Exists(AccountName),
+    /// The agent is locked.
+    Locked,
+    /// The passphrase does not unlock the agent.
+    WrongPassphrase,
     /// Policy says no.
     Denied(Denied),
     /// Salesforce, or the way to it.
@@ -82,6 +86,12 @@ impl From<Failure> for Refusal {
                 Reason::AccountExists,
                 format!("account {name} is loaded with another identity or key"),
                 format!("sfkey add {name} --replace, if you mean to replace it"),
+            ),
+            Failure::Locked => Self::new(Reason::Locked, "the agent is locked", "sfkey unlock"),
+            Failure::WrongPassphrase => Self::new(
+                Reason::WrongPassphrase,
+                "the passphrase does not unlock the agent",
+                "try the passphrase that the agent was locked with; sfkey stop ends the agent without it",
             ),
             Failure::Denied(denied) => Self::new(denied.reason(), denied.to_string(), denied.fix()),
             Failure::Exchange { account, host, error } => exchange(&account, &host, error),

@@ -42,5 +42,9 @@ pub mod config;
 pub mod error;
 pub mod hardening;
 pub mod limits;
+pub mod lock;
 pub mod logging;
 pub mod shutdown;
+
+#[cfg(test)]
+mod testing;

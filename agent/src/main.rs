@@ -1,6 +1,6 @@
 //! The daemon: parse · harden · bind · build · wait · drain.
 
-use std::{env, process::ExitCode, sync::Arc};
+use std::{alloc::System, env, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use aws_lc_rs::rand;
@@ -14,6 +14,7 @@ use sfkey_agent::{
     custody::Custody,
     hardening::{self, Hardening},
     limits::DRAIN_TIME,
+    lock::Lock,
     logging,
     policy::Policy,
     salesforce::{HttpEndpoint, TrustedHosts},
@@ -22,8 +23,14 @@ use sfkey_agent::{
     socket::{self, BindError, Bound, Table},
 };
 use sfkey_proto::sealing::INSTANCE_ID_BYTES;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes every block when it is freed: the copies that serialization, HTTP/2 and TLS leave behind. A block
+/// that grows is moved and wiped, too.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -51,13 +58,22 @@ fn start(options: &Options) -> anyhow::Result<()> {
 
 async fn run(options: &Options, hardening: Hardening, bound: &Bound, owner: u32) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals cannot be taken over")?;
-    let agent = build(options)?;
     let table = Table::for_descriptors(hardening.descriptors);
+    let (locked, locks) = watch::channel(false);
+    let agent = build(options, locks)?;
+    let connections = table.connections().clone();
+    let lock = Lock::start(
+        Arc::clone(&agent.custody),
+        Arc::clone(&agent.clock),
+        locked,
+        connections,
+    );
     let stop = Stop::default();
     let service = Service::new(Parts {
         accounts: Accounts::new(Arc::clone(&agent)),
         policy: Policy::new(owner),
         table: table.clone(),
+        lock,
         stop: stop.clone(),
         hardening,
         socket: bound.path().display().to_string(),
@@ -96,7 +112,7 @@ async fn run(options: &Options, hardening: Hardening, bound: &Bound, owner: u32)
     Ok(())
 }
 
-fn build(options: &Options) -> anyhow::Result<Arc<Agent>> {
+fn build(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc<Agent>> {
     let trusted = TrustedHosts::new(options.trust_hosts.iter().cloned());
     let endpoint = HttpEndpoint::new(options.timeouts(), trusted.clone()).context("TLS cannot be set up")?;
     Ok(Arc::new(Agent {
@@ -105,6 +121,7 @@ fn build(options: &Options) -> anyhow::Result<Arc<Agent>> {
         custody: Custody::new().context("no memory for the master secret")?,
         trusted,
         counters: Counters::default(),
+        locked,
     }))
 }
 

@@ -8,27 +8,11 @@ use tokio::sync::Notify;
 use super::*;
 use crate::{
     agent::Counters,
-    clock::Clock,
     custody::{Custody, Fingerprint, SignError},
     identity::tests::identity,
     salesforce::{TokenEndpoint, TokenHost, TrustedHosts, endpoint::BoxFuture},
+    testing::{START, TestClock},
 };
-
-/// UTC epoch seconds at which every test begins.
-const START: i64 = 1_800_000_000;
-
-/// Follows tokio's clock, which a paused test turns by hand.
-struct TestClock(tokio::time::Instant);
-
-impl Clock for TestClock {
-    fn now(&self) -> Now {
-        let boot = self.0.elapsed();
-        Now {
-            unix: START + i64::try_from(boot.as_secs()).expect("a test's time"),
-            boot,
-        }
-    }
-}
 
 struct TestSigner;
 
@@ -81,20 +65,27 @@ impl TokenEndpoint for Script {
 struct Stage {
     account: Account,
     script: Arc<Script>,
+    locked: watch::Sender<bool>,
 }
 
 impl Stage {
     fn new(terms: Terms) -> Self {
         let script = Arc::new(Script::default());
+        let (locked, locks) = watch::channel(false);
         let agent = Arc::new(Agent {
-            clock: Arc::new(TestClock(tokio::time::Instant::now())),
+            clock: Arc::new(TestClock::new()),
             endpoint: Arc::clone(&script) as Arc<dyn TokenEndpoint>,
             custody: Custody::new().expect("custody"),
             trusted: TrustedHosts::default(),
             counters: Counters::default(),
+            locked: locks,
         });
         let account = Account::start(&agent, name(), Arc::new(identity()), Arc::new(TestSigner), terms);
-        Self { account, script }
+        Self {
+            account,
+            script,
+            locked,
+        }
     }
 
     async fn ask(&self, min_valid: u32, fresh: bool) -> Result<Token, Failure> {
@@ -297,7 +288,11 @@ async fn every_waiting_caller_gets_the_refusal_and_the_next_success_clears_it() 
 
 #[tokio::test(start_paused = true)]
 async fn an_account_that_is_removed_answers_its_waiting_callers_and_cancels_the_exchange() {
-    let Stage { account, script } = Stage::new(Terms::default());
+    let Stage {
+        account,
+        script,
+        locked: _locked,
+    } = Stage::new(Terms::default());
     let waiting = tokio::spawn(account.token(name(), Need::new(None, false)));
     script.arrived.notified().await;
     drop(account);
@@ -342,4 +337,25 @@ async fn a_session_timeout_changed_later_counts_for_the_next_token() {
         stage.ask(60, false).await.expect("a token").expires_at,
         START + 3600 + 7200
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_cancels_the_exchange_drops_the_token_and_answers_whoever_waits() {
+    let stage = Arc::new(Stage::new(Terms::default()));
+    stage.script.then(grant("one", Some(900)));
+    stage.get(60, false).await;
+    pass(30).await;
+    let waiting = tokio::spawn({
+        let stage = Arc::clone(&stage);
+        async move { stage.ask(60, true).await }
+    });
+    stage.script.arrived.notified().await;
+    stage.script.arrived.notified().await;
+    stage.locked.send_replace(true);
+    assert!(matches!(waiting.await.expect("no panic"), Err(Failure::Locked)));
+    assert!(matches!(stage.ask(60, false).await, Err(Failure::Locked)));
+    assert_eq!(stage.account.view().validity, None);
+    stage.locked.send_replace(false);
+    stage.script.then(grant("two", Some(900)));
+    assert_eq!(stage.get(60, false).await, ("two".to_owned(), no_warning()));
 }

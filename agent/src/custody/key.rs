@@ -40,6 +40,9 @@ pub enum KeyRejected {
     /// Outside the accepted sizes.
     #[error("the private key has {0} bits; RSA keys of {MIN_BITS} to {MAX_BITS} bits are accepted")]
     Size(usize),
+    /// Custody takes nothing in while it is locked.
+    #[error("the agent is locked")]
+    Locked,
 }
 
 /// A signature could not be made.
@@ -83,9 +86,10 @@ pub(super) fn import(custody: &Arc<Custody>, pkcs1: &[u8]) -> Result<Arc<dyn Sig
     if let Some(key) = ring.get(&fingerprint).and_then(Weak::upgrade) {
         return Ok(key);
     }
+    let sealed = custody.seal(pkcs1).map_err(|_| KeyRejected::Locked)?;
     let key = Arc::new(SealedKey {
         custody: Arc::clone(custody),
-        sealed: custody.seal(pkcs1),
+        sealed,
         fingerprint,
     });
     ring.insert(fingerprint, Arc::downgrade(&key));

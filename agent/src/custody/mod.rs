@@ -5,9 +5,13 @@
 //! signs and wipes. Keys are used, never fetched: there is no way from a [`Signer`] to key bytes.
 
 mod key;
+mod lock;
 mod page;
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use aws_lc_rs::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -16,12 +20,21 @@ use aws_lc_rs::{
 use sfkey_proto::v1::MemoryProtection;
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
+
+pub use lock::MAX_PASSPHRASE_BYTES;
+
 pub use key::{Fingerprint, KeyRejected, SignError, Signer};
 
 /// The vault: the master secret and what is done with it.
 pub struct Custody {
-    master: page::SecretPage,
+    master: RwLock<Master>,
     keys: key::KeyRing,
+}
+
+enum Master {
+    Open(page::SecretPage),
+    Locked(lock::WrappedSecret),
 }
 
 /// A secret as it is kept: useless without the [`Custody`] that sealed it.
@@ -30,10 +43,33 @@ pub struct SealedSecret {
     ciphertext: Vec<u8>,
 }
 
-/// The sealed bytes do not open: they were sealed by another custody, or memory is damaged.
+/// Why custody does not seal or open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed secret does not open")]
-pub struct DoesNotOpen;
+pub enum CustodyError {
+    /// The master secret is not in memory.
+    #[error("the agent is locked")]
+    Locked,
+    /// The sealed bytes were sealed by another custody, or memory is damaged.
+    #[error("a sealed secret does not open")]
+    DoesNotOpen,
+}
+
+/// Why the lock did not turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// It is locked already.
+    #[error("the agent is locked already")]
+    Locked,
+    /// It is not locked.
+    #[error("the agent is not locked")]
+    NotLocked,
+    /// Another passphrase locked it.
+    #[error("the passphrase does not unlock the agent")]
+    WrongPassphrase,
+    /// No memory for the secret.
+    #[error("no memory for the master secret")]
+    NoMemory,
+}
 
 impl Custody {
     /// Makes a vault with a fresh master secret.
@@ -41,44 +77,49 @@ impl Custody {
     /// # Errors
     /// When no memory can be mapped or the system's random source fails.
     pub fn new() -> io::Result<Arc<Self>> {
+        let master = RwLock::new(Master::Open(page::SecretPage::random()?));
         Ok(Arc::new(Self {
-            master: page::SecretPage::random()?,
+            master,
             keys: key::KeyRing::default(),
         }))
     }
 
-    /// How the master secret is protected.
+    /// How the master secret is protected; a locked one needs no protection, so that is what it will have.
     #[must_use]
     pub fn protection(&self) -> MemoryProtection {
-        self.master.protection()
+        match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
+            Master::Open(page) => page.protection(),
+            Master::Locked(wrapped) => wrapped.protection(),
+        }
     }
 
     /// Seals a copy of `secret`; the caller wipes the original.
-    #[must_use]
-    pub fn seal(&self, secret: &[u8]) -> SealedSecret {
+    ///
+    /// # Errors
+    /// [`CustodyError::Locked`].
+    pub fn seal(&self, secret: &[u8]) -> Result<SealedSecret, CustodyError> {
         // 96 random bits: at one secret a second a collision is not to be expected within a million years.
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).expect("the kernel's random source answered when custody was made");
+        let cipher = self.cipher()?;
         let mut ciphertext = Vec::with_capacity(secret.len() + CHACHA20_POLY1305.tag_len());
         ciphertext.extend_from_slice(secret);
-        self.cipher()
+        cipher
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut ciphertext)
             .expect("secrets are far shorter than the cipher's limit of 256 GiB");
-        SealedSecret { nonce, ciphertext }
+        Ok(SealedSecret { nonce, ciphertext })
     }
 
     /// Opens what [`Custody::seal`] sealed, into memory that is wiped on drop.
     ///
     /// # Errors
-    /// [`DoesNotOpen`] when it was sealed by another custody.
-    pub fn open(&self, sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    /// [`CustodyError`].
+    pub fn open(&self, sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, CustodyError> {
+        let cipher = self.cipher()?;
         let mut buffer = Zeroizing::new(sealed.ciphertext.clone());
         let nonce = Nonce::assume_unique_for_key(sealed.nonce);
-        let length = self
-            .cipher()
-            .open_in_place(nonce, Aad::empty(), &mut buffer)
-            .map_err(|_| DoesNotOpen)?
-            .len();
+        let opened = cipher.open_in_place(nonce, Aad::empty(), &mut buffer);
+        let length = opened.map_err(|_| CustodyError::DoesNotOpen)?.len();
         buffer.truncate(length);
         Ok(buffer)
     }
@@ -87,15 +128,52 @@ impl Custody {
     /// is kept once; it is wiped when its last signer goes.
     ///
     /// # Errors
-    /// [`KeyRejected`] when the bytes are no sound RSA key of 2048 to 8192 bits.
+    /// [`KeyRejected`] when the bytes are no sound RSA key of 2048 to 8192 bits, or custody is locked.
     pub fn import(self: &Arc<Self>, pkcs1: &[u8]) -> Result<Arc<dyn Signer>, KeyRejected> {
         key::import(self, pkcs1)
     }
 
-    fn cipher(&self) -> LessSafeKey {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, self.master.bytes())
-            .expect("the master secret has the cipher's key length");
-        LessSafeKey::new(key)
+    /// Wraps the master secret under the passphrase and wipes it. Takes a key derivation, about 100 ms: call
+    /// it on the blocking pool, one at a time.
+    ///
+    /// # Errors
+    /// [`LockError::Locked`].
+    pub fn lock(&self, passphrase: &[u8], clock: &dyn Clock) -> Result<(), LockError> {
+        let wrapping = lock::Wrapping::derive(passphrase, clock);
+        let mut master = self.master.write().unwrap_or_else(PoisonError::into_inner);
+        let Master::Open(page) = &*master else {
+            return Err(LockError::Locked);
+        };
+        let wrapped = wrapping.wrap(page.bytes(), page.protection());
+        *master = Master::Locked(wrapped);
+        Ok(())
+    }
+
+    /// Brings the master secret back. Takes a key derivation: as [`Custody::lock`].
+    ///
+    /// # Errors
+    /// [`LockError`]; custody stays locked.
+    pub fn unlock(&self, passphrase: &[u8]) -> Result<(), LockError> {
+        let unwrapped = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
+            Master::Open(_) => return Err(LockError::NotLocked),
+            Master::Locked(wrapped) => wrapped
+                .unwrap(passphrase)
+                .map_err(|_| LockError::WrongPassphrase)?,
+        };
+        let page = page::SecretPage::holding(&unwrapped).map_err(|_| LockError::NoMemory)?;
+        *self.master.write().unwrap_or_else(PoisonError::into_inner) = Master::Open(page);
+        Ok(())
+    }
+
+    fn cipher(&self) -> Result<LessSafeKey, CustodyError> {
+        match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
+            Master::Open(page) => {
+                let key = UnboundKey::new(&CHACHA20_POLY1305, page.bytes())
+                    .expect("the master secret has the cipher's key length");
+                Ok(LessSafeKey::new(key))
+            }
+            Master::Locked(_) => Err(CustodyError::Locked),
+        }
     }
 }
 
@@ -116,13 +194,14 @@ impl fmt::Debug for SealedSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
 
     #[test]
     fn what_is_sealed_opens_again_and_only_in_the_same_custody() {
         let (ours, other) = (Custody::new().expect("custody"), Custody::new().expect("custody"));
-        let sealed = ours.seal(b"canary");
+        let sealed = ours.seal(b"canary").expect("sealed");
         assert_eq!(&**ours.open(&sealed).expect("opens"), b"canary");
-        assert_eq!(other.open(&sealed), Err(DoesNotOpen));
+        assert_eq!(other.open(&sealed), Err(CustodyError::DoesNotOpen));
         assert!(!sealed.ciphertext.windows(6).any(|window| window == b"canary"));
         assert!(!format!("{sealed:?} {ours:?}").contains("canary"));
     }
@@ -130,9 +209,31 @@ mod tests {
     #[test]
     fn the_same_secret_is_never_sealed_to_the_same_bytes() {
         let custody = Custody::new().expect("custody");
-        assert_ne!(
-            custody.seal(b"canary").ciphertext,
-            custody.seal(b"canary").ciphertext
-        );
+        let sealed = || custody.seal(b"canary").expect("sealed").ciphertext;
+        assert_ne!(sealed(), sealed());
+    }
+
+    #[test]
+    fn a_locked_custody_neither_seals_nor_opens_until_the_right_passphrase_comes() {
+        let custody = Custody::new().expect("custody");
+        let sealed = custody.seal(b"canary").expect("sealed");
+        custody.lock(b"open sesame", &SystemClock).expect("locked");
+        assert_eq!(custody.open(&sealed), Err(CustodyError::Locked));
+        assert_eq!(custody.seal(b"x").err(), Some(CustodyError::Locked));
+        assert_eq!(custody.lock(b"again", &SystemClock), Err(LockError::Locked));
+        assert_eq!(custody.unlock(b"wrong"), Err(LockError::WrongPassphrase));
+        assert_eq!(custody.unlock(b"open sesame"), Ok(()));
+        assert_eq!(custody.unlock(b"open sesame"), Err(LockError::NotLocked));
+        assert_eq!(&**custody.open(&sealed).expect("opens"), b"canary");
+    }
+
+    #[test]
+    fn a_locked_custody_holds_no_master_secret() {
+        let custody = Custody::new().expect("custody");
+        custody.lock(b"open sesame", &SystemClock).expect("locked");
+        assert!(matches!(
+            &*custody.master.read().expect("not poisoned"),
+            Master::Locked(_)
+        ));
     }
 }

@@ -29,9 +29,20 @@ unsafe impl Sync for SecretPage {}
 impl SecretPage {
     /// Maps a page at the best level that the system grants and fills it with random bytes.
     pub(super) fn random() -> io::Result<Self> {
-        let mut page = Self::map_secret().or_else(|_| Self::map_locked())?;
+        let mut page = Self::map()?;
         rand::fill(page.bytes_mut()).map_err(|_| io::Error::other("the system's random source failed"))?;
         Ok(page)
+    }
+
+    /// Maps a page at the best level that the system grants for a secret that there is already.
+    pub(super) fn holding(secret: &[u8; SECRET_BYTES]) -> io::Result<Self> {
+        let mut page = Self::map()?;
+        page.bytes_mut().copy_from_slice(secret);
+        Ok(page)
+    }
+
+    fn map() -> io::Result<Self> {
+        Self::map_secret().or_else(|_| Self::map_locked())
     }
 
     /// What the system granted.

@@ -6,14 +6,15 @@ use sfkey_proto::{
     v1::{
         AddAccountRequest, AddAccountResponse, CheckAccountRequest, CheckAccountResponse,
         GetSealingKeyRequest, GetSealingKeyResponse, GetStatusRequest, GetStatusResponse, LockRequest,
-        LockResponse, PanicRequest, PanicResponse, RemoveAccountRequest, RemoveAccountResponse,
+        LockResponse, LockSpec, PanicRequest, PanicResponse, RemoveAccountRequest, RemoveAccountResponse,
         RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest, RevokeTokenResponse,
-        ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, WhoAmIRequest, WhoAmIResponse,
-        agent_service_server::AgentService,
+        ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec, WhoAmIRequest,
+        WhoAmIResponse, agent_service_server::AgentService,
     },
 };
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
 
 use super::Service;
 use crate::{error::Failure, hardening};
@@ -29,7 +30,7 @@ impl Service {
             instance_id: parts.instance_id.to_vec(),
             pid: parts.pid,
             socket: parts.socket.clone(),
-            locked: false,
+            locked: *parts.agent.locked.borrow(),
             memory_protection: parts.agent.custody.protection().into(),
             dumpable: parts.hardening.dumpable,
             core_limit: parts.hardening.core_limit,
@@ -41,7 +42,7 @@ impl Service {
             cache_hits: counters.cache_hits.value(),
             exchanges: counters.exchanges.value(),
             exchange_failures: counters.exchange_failures.value(),
-            connections: u32::try_from(parts.table.open()).unwrap_or(u32::MAX),
+            connections: u32::try_from(parts.table.connections().open()).unwrap_or(u32::MAX),
             connections_refused: counters.connections_refused.value(),
         })
     }
@@ -67,6 +68,26 @@ impl Service {
         })
     }
 
+    async fn turn_lock(&self, request: Request<LockRequest>) -> Result<LockResponse, Failure> {
+        let call = self.admit(&request)?;
+        let LockRequest { enc, ciphertext } = request.into_inner();
+        let mut spec: LockSpec = self.open(&call.caller, enc, ciphertext)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let passphrase = Zeroizing::new(std::mem::take(&mut spec.passphrase));
+        self.0.lock.lock(control, &call.caller, passphrase).await?;
+        Ok(LockResponse {})
+    }
+
+    async fn turn_unlock(&self, request: Request<UnlockRequest>) -> Result<UnlockResponse, Failure> {
+        let call = self.admit(&request)?;
+        let UnlockRequest { enc, ciphertext } = request.into_inner();
+        let mut spec: UnlockSpec = self.open(&call.caller, enc, ciphertext)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let passphrase = Zeroizing::new(std::mem::take(&mut spec.passphrase));
+        self.0.lock.unlock(control, &call.caller, passphrase).await?;
+        Ok(UnlockResponse {})
+    }
+
     fn remove(&self, request: &Request<RemoveAccountRequest>) -> Result<RemoveAccountResponse, Failure> {
         let call = self.admit(request)?;
         let control = self.0.policy.control(call.caller.peer())?;
@@ -81,6 +102,8 @@ impl Service {
         let call = self.admit(request)?;
         let control = self.0.policy.control(call.caller.peer())?;
         let removed = self.0.accounts.remove_all(control);
+        // Buffers of the others may still hold tokens that they delivered.
+        self.0.table.connections().close_others(&call.caller);
         Ok(RemoveAllAccountsResponse {
             removed: u32::try_from(removed).unwrap_or(u32::MAX),
         })
@@ -151,12 +174,12 @@ impl AgentService for Service {
         Err(Failure::Unimplemented("CheckAccount").into())
     }
 
-    async fn lock(&self, _: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
-        Err(Failure::Unimplemented("Lock").into())
+    async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+        Ok(Response::new(self.turn_lock(request).await?))
     }
 
-    async fn unlock(&self, _: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        Err(Failure::Unimplemented("Unlock").into())
+    async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
+        Ok(Response::new(self.turn_unlock(request).await?))
     }
 
     async fn panic(&self, _: Request<PanicRequest>) -> Result<Response<PanicResponse>, Status> {

@@ -1,6 +1,7 @@
 //! The gRPC services: one short method a verb, request → permit → account → reply, and no logic of their own.
 
 mod agent_service;
+mod gate;
 mod server;
 mod token_service;
 
@@ -12,7 +13,7 @@ use tonic::Request;
 
 use crate::{
     accounts::Accounts, agent::Agent, connection::Caller, error::Failure, hardening::Hardening,
-    limits::MAX_REQUESTS, policy::Policy, shutdown::Stop, socket::Table,
+    limits::MAX_REQUESTS, lock::Lock, policy::Policy, shutdown::Stop, socket::Table,
 };
 
 pub use server::serve;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub policy: Policy,
     /// The table of connections.
     pub table: Table,
+    /// Locks and unlocks.
+    pub lock: Lock,
     /// Stops the agent.
     pub stop: Stop,
     /// What the process reached at start.

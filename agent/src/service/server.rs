@@ -9,7 +9,7 @@ use sfkey_proto::{
 use tokio_stream::Stream;
 use tonic::transport::{Error, Server};
 
-use super::Service;
+use super::{Service, gate::GateLayer};
 use crate::{
     connection::Connection,
     limits::{
@@ -32,6 +32,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TokenServiceServer<Service>>().await;
     health.set_serving::<AgentServiceServer<Service>>().await;
+    let gate = GateLayer(service.0.agent.locked.clone());
     let tokens = TokenServiceServer::new(service.clone())
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_REPLY_BYTES);
@@ -51,6 +52,7 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .layer(gate)
         .add_service(tokens)
         .add_service(agent)
         .add_service(health_service)

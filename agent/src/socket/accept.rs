@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     agent::Agent,
-    connection::Connection,
+    connection::{Connection, Connections},
     limits::{ACCEPT_PAUSE, MAX_CONNECTIONS},
     peer::Peer,
 };
@@ -21,7 +21,7 @@ const DESCRIPTORS_KEPT: u64 = 64;
 #[derive(Clone)]
 pub struct Table {
     places: Arc<Semaphore>,
-    size: usize,
+    connections: Connections,
 }
 
 impl Table {
@@ -32,14 +32,14 @@ impl Table {
         let size = affordable.clamp(1, MAX_CONNECTIONS);
         Self {
             places: Arc::new(Semaphore::new(size)),
-            size,
+            connections: Connections::default(),
         }
     }
 
-    /// How many are open.
+    /// The connections in it.
     #[must_use]
-    pub fn open(&self) -> usize {
-        self.size - self.places.available_permits()
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 }
 
@@ -69,7 +69,12 @@ pub async fn accept(
                     continue;
                 };
                 if connections
-                    .send(Ok(Connection::new(stream, peer, place)))
+                    .send(Ok(Connection::new(
+                        stream,
+                        peer,
+                        table.connections.clone(),
+                        place,
+                    )))
                     .await
                     .is_err()
                 {
