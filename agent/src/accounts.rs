@@ -12,6 +12,7 @@ use sfkey_proto::{
     AccountName,
     v1::{self, AccountSpec, Token, add_account_response::Outcome},
 };
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -26,10 +27,16 @@ use crate::{
     token::Need,
 };
 
+/// Longest sleep until an account's end is looked at again. The runtime's timers stand still while the
+/// machine is suspended; lifetimes do not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
 /// Every loaded account.
 pub struct Accounts {
     agent: Arc<Agent>,
     registry: Mutex<Registry>,
+    /// An account was added, which may end before all others.
+    added: Notify,
 }
 
 #[derive(Default)]
@@ -67,6 +74,7 @@ impl Accounts {
         Self {
             agent,
             registry: Mutex::default(),
+            added: Notify::new(),
         }
     }
 
@@ -112,6 +120,7 @@ impl Accounts {
         }
         let outcome = registry.enter(&self.agent, checked, spec.replace, now)?;
         registry.removed.remove(&name);
+        self.added.notify_one();
         if spec.make_default {
             registry.default = Some(name.clone());
         }
@@ -143,6 +152,23 @@ impl Accounts {
         }
         tracing::info!(accounts = names.len(), "all accounts removed");
         names.len()
+    }
+
+    /// Waits until an account has ended, and drops it. An agent whose accounts have no end wakes for nothing.
+    pub async fn drop_ended(&self) {
+        loop {
+            let now = self.agent.clock.now().boot;
+            let next = self.registry().entries.values().filter_map(Entry::ends).min();
+            match next {
+                None => self.added.notified().await,
+                Some(end) if end <= now => return,
+                Some(end) => {
+                    let sleep = (end - now).min(LONGEST_SLEEP);
+                    // Whichever comes first, the next turn looks at every end again.
+                    drop(tokio::time::timeout(sleep, self.added.notified()).await);
+                }
+            }
+        }
     }
 
     /// Number of loaded accounts.
@@ -337,11 +363,15 @@ impl Entry {
             .map(|idle| self.used + Duration::from_secs(idle.into()))
     }
 
-    fn ended(&self, now: Now) -> bool {
+    fn ends(&self) -> Option<Duration> {
         [self.lifetime_ends(), self.idle_ends()]
             .into_iter()
             .flatten()
-            .any(|end| end <= now.boot)
+            .min()
+    }
+
+    fn ended(&self, now: Now) -> bool {
+        self.ends().is_some_and(|end| end <= now.boot)
     }
 }
 

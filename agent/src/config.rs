@@ -2,7 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use sfkey_proto::v1::MemoryProtection;
 use tracing::Level;
 
 use crate::{limits, logging::Format, salesforce::http::Timeouts};
@@ -25,6 +26,13 @@ pub struct Options {
     #[arg(long = "trust-host", value_name = "HOST")]
     pub trust_hosts: Vec<String>,
 
+    /// Refuse to start when the master secret gets less protection than this
+    ///
+    /// Without a value: memfd_secret, which keeps the secret from everybody, root included.
+    #[arg(long, value_name = "LEVEL", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "memfd_secret")]
+    pub require_memory_protection: Option<Protection>,
+
     /// Give an exchange with Salesforce up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = limits::EXCHANGE_TIME.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=50))]
@@ -37,6 +45,36 @@ pub struct Options {
     /// Form of the log lines on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub log_format: Format,
+}
+
+/// A level of memory protection that can be required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protection {
+    /// Unreadable for everybody, root included; never swapped, never dumped.
+    #[value(name = "memfd_secret")]
+    MemfdSecret,
+    /// Locked in memory, left out of dumps, wiped on fork; memfd_secret will do as well.
+    Mlock,
+}
+
+impl Protection {
+    /// Whether what was reached is enough.
+    #[must_use]
+    pub fn accepts(self, reached: MemoryProtection) -> bool {
+        match self {
+            Self::MemfdSecret => reached == MemoryProtection::MemfdSecret,
+            Self::Mlock => matches!(reached, MemoryProtection::MemfdSecret | MemoryProtection::Mlock),
+        }
+    }
+
+    /// As it is written on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MemfdSecret => "memfd_secret",
+            Self::Mlock => "mlock",
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -79,6 +117,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn protection_can_be_required_with_and_without_a_level() {
+        let required = |arguments: &[&str]| {
+            let options = Options::try_parse_from(["sfkey-agent"].iter().chain(arguments));
+            options.expect("parsed").require_memory_protection
+        };
+        assert_eq!(required(&[]), None);
+        assert_eq!(
+            required(&["--require-memory-protection"]),
+            Some(Protection::MemfdSecret)
+        );
+        assert_eq!(
+            required(&["--require-memory-protection=mlock"]),
+            Some(Protection::Mlock)
+        );
+        assert!(!Protection::MemfdSecret.accepts(MemoryProtection::Mlock));
+        assert!(Protection::Mlock.accepts(MemoryProtection::MemfdSecret));
+        assert!(!Protection::Mlock.accepts(MemoryProtection::None));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod custody;
 pub mod agent;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod error;
 pub mod hardening;
 pub mod limits;

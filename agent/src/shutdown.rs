@@ -7,31 +7,40 @@ use tokio::{
     sync::Notify,
 };
 
-/// Asks the agent to stop. Cloned to whoever may.
+/// A request that is made once and remembered. Cloned to whoever may make it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Notify>);
 
 impl Stop {
-    /// Asks; the first request counts.
-    pub fn request(&self, by: &'static str) {
-        tracing::info!(by, "stop requested");
+    /// Makes it.
+    pub fn request(&self) {
         self.0.notify_one();
     }
 
-    /// Ends when somebody asked.
+    /// Ends when it was made.
     pub async fn requested(&self) {
         self.0.notified().await;
     }
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM or SIGINT: drain and stop.
+    Stop(&'static str),
+    /// SIGUSR1: forget every key.
+    DropKeys,
+}
+
+/// The signals that the daemon takes over.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    user: Signal,
 }
 
 impl Signals {
-    /// Takes both signals over.
+    /// Takes them over.
     ///
     /// # Errors
     /// When the system does not let go of them.
@@ -39,14 +48,25 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
-    /// Waits for the next of them and names it.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for the next of them.
+    pub async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.user.recv() => Asked::DropKeys,
+        }
+    }
+
+    /// Waits for the next one that asks to stop, and names it.
+    pub async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Asked::Stop(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 }

@@ -112,7 +112,8 @@ impl Service {
     fn shut_down(&self, request: &Request<ShutdownRequest>) -> Result<ShutdownResponse, Failure> {
         let call = self.admit(request)?;
         self.0.policy.control(call.caller.peer())?;
-        self.0.stop.request("a Shutdown request");
+        tracing::info!(pid = call.caller.peer().pid(), "stop requested");
+        self.0.stop.request();
         Ok(ShutdownResponse {})
     }
 }

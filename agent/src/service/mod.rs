@@ -69,6 +69,17 @@ impl Service {
         Arc::new(Semaphore::new(MAX_REQUESTS))
     }
 
+    /// Waits until an account has ended, and drops it. For ever, while none has an end.
+    pub async fn drop_ended(&self) {
+        self.0.accounts.drop_ended().await;
+    }
+
+    /// Forgets every key, and closes every connection, for its buffers may hold a token that it delivered.
+    pub fn drop_keys(&self) {
+        self.0.accounts.remove_all(self.0.policy.operator());
+        self.0.table.connections().close_all();
+    }
+
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Failure::Internal("a request came without a connection"))?;
