@@ -10,8 +10,9 @@ use crate::{limits, logging::Format, salesforce::http::Timeouts};
 
 /// Holds Salesforce private keys in protected memory and serves access tokens over gRPC on a Unix socket.
 ///
-/// Runs in the foreground until SIGTERM or SIGINT, `sfkey stop`, or a second signal at once. Load accounts
-/// with `sfkey add`, fetch tokens with `sfkey token`.
+/// Runs in the foreground until SIGTERM, SIGINT or `sfkey stop`; a second signal stops it at once. SIGUSR1
+/// drops every key. With `-- COMMAND` it runs COMMAND with an agent of its own, ends with it, and exits with
+/// COMMAND's code. Load accounts with `sfkey add`, fetch tokens with `sfkey token`.
 #[derive(Debug, Parser)]
 #[command(name = "sfkey-agent", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Options {
@@ -38,13 +39,22 @@ pub struct Options {
           value_parser = clap::value_parser!(u64).range(1..=50))]
     pub exchange_timeout: u64,
 
-    /// What to log: error, warn, info, debug or trace; no level shows a secret
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "SFKEY_LOG")]
-    pub log_level: Level,
+    /// What to log: error, warn, info, debug or trace; no level shows a secret [default: info, or warn with
+    /// -- COMMAND]
+    #[arg(long, value_name = "LEVEL", env = "SFKEY_LOG")]
+    pub log_level: Option<Level>,
 
     /// Form of the log lines on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub log_format: Format,
+
+    /// Serve until standard input ends, and say on standard output when ready
+    #[arg(long, hide = true)]
+    pub launched: bool,
+
+    /// Run this command with an agent of its own, which ends with it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// A level of memory protection that can be required.
@@ -84,16 +94,25 @@ ${XDG_STATE_HOME:-~/.local/state}/sfkey/agent.sock. sfkey looks in the same orde
 
 Environment: SFKEY_SOCK, SFKEY_LOG, SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, NO_PROXY.
 
-Exit code: 0 stopped as asked, 1 failed, 2 usage.
+Exit code: 0 stopped as asked, 1 failed, 2 usage; with -- COMMAND, COMMAND's own,
+126 if it cannot be run, 127 if it is not found.
 
 Examples:
   sfkey-agent &
-  sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug";
+  sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug
+  sfkey-agent -- ./nightly-sync.sh";
 
 impl Options {
     /// Where the socket is to be; `None` when neither an option nor the environment tells.
     pub fn socket_path(&self, uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         sfkey_proto::place::socket_path(self.socket.as_deref(), uid, variable)
+    }
+
+    /// How much to log. Beside a command's own output only what needs attention.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.log_level
+            .unwrap_or(if self.launched { Level::WARN } else { Level::INFO })
     }
 
     /// Time limits of an exchange: no part may take longer than the whole.

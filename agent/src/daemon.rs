@@ -1,12 +1,21 @@
 //! The serving process between `bind` and the end: build, wait, drain.
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    os::fd::AsFd,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use aws_lc_rs::rand;
 use sfkey_proto::{sealing::INSTANCE_ID_BYTES, v1::MemoryProtection};
 use tokio::{
-    net::UnixListener,
+    io::AsyncReadExt,
+    net::{UnixListener, unix::pipe::Receiver},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -19,6 +28,7 @@ use crate::{
     config::Options,
     custody::Custody,
     hardening::Hardening,
+    launch,
     limits::DRAIN_TIME,
     lock::Lock,
     policy::Policy,
@@ -34,6 +44,8 @@ pub struct Daemon {
     signals: Signals,
     stop: Stop,
     drain: Stop,
+    /// Ends when the launcher does; `None` without one.
+    launcher: Option<Receiver>,
     accepting: JoinHandle<()>,
     serving: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>>>>,
 }
@@ -77,11 +89,17 @@ impl Daemon {
             draining.requested().await;
         });
         report(&agent, hardening, bound);
+        let launcher = if options.launched {
+            Some(tell_launcher()?)
+        } else {
+            None
+        };
         Ok(Self {
             service,
             signals,
             stop,
             drain,
+            launcher,
             accepting,
             serving: Box::pin(serving),
         })
@@ -97,6 +115,7 @@ impl Daemon {
                 ended = &mut self.serving => return ended.context("the server ended by itself"),
                 () = self.service.drop_ended() => {}
                 () = self.stop.requested() => return Ok(()),
+                () = launcher_ended(&mut self.launcher) => return Ok(()),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
                     Asked::Stop(signal) => {
@@ -127,6 +146,23 @@ impl Daemon {
     }
 }
 
+/// Says on standard output that the daemon serves, and takes standard input over.
+fn tell_launcher() -> io::Result<Receiver> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", launch::READY)?;
+    stdout.flush()?;
+    Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)
+}
+
+async fn launcher_ended(launcher: &mut Option<Receiver>) {
+    let Some(pipe) = launcher else {
+        return std::future::pending().await;
+    };
+    let mut ignored = [0; 64];
+    // The launcher never writes; whatever comes, only the end counts, and a broken pipe is one.
+    while pipe.read(&mut ignored).await.is_ok_and(|length| length > 0) {}
+}
+
 fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc<Agent>> {
     let trusted = TrustedHosts::new(options.trust_hosts.iter().cloned());
     let endpoint = HttpEndpoint::new(options.timeouts(), trusted.clone()).context("TLS cannot be set up")?;
@@ -151,7 +187,7 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
     }))
 }
 
-/// A downgrade is never silent.
+/// A downgrade is never silent, and neither is a CA file that TLS could not read.
 fn report(agent: &Agent, hardening: Hardening, bound: &Bound) {
     let protection = agent.custody.protection();
     if protection != MemoryProtection::MemfdSecret {
@@ -159,6 +195,11 @@ fn report(agent: &Agent, hardening: Hardening, bound: &Bound) {
             memory_protection = name(protection),
             "the master secret is protected less than memfd_secret would"
         );
+    }
+    if let Some(file) = env::var_os("SSL_CERT_FILE").map(PathBuf::from)
+        && let Err(error) = File::open(&file)
+    {
+        tracing::warn!(file = %file.display(), %error, "SSL_CERT_FILE cannot be read");
     }
     tracing::info!(
         socket = %bound.path().display(),

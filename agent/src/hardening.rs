@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::custody::descriptors;
+
 /// Descriptors wanted: the connection table and the exchanges.
 const DESCRIPTORS: u64 = 8_192;
 
@@ -16,12 +18,14 @@ pub struct Hardening {
     pub descriptors: u64,
 }
 
-/// Takes away dumps, tracing by the same user, and new privileges; and raises the limit of descriptors.
+/// Takes away dumps, tracing by the same user, new privileges and inherited descriptors; and raises the limit
+/// of descriptors. To be called before anything is opened.
 ///
 /// # Errors
-/// When the kernel refuses one of the first three, which it never does to an ordinary process.
+/// When the kernel refuses one of the first four, which it never does to an ordinary process.
 pub fn harden() -> io::Result<Hardening> {
     forbid_dumps()?;
+    descriptors::close_inherited()?;
     let descriptors = raise_descriptors();
     Ok(Hardening {
         dumpable: is_dumpable(),

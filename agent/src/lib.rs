@@ -42,6 +42,7 @@ pub mod config;
 pub mod daemon;
 pub mod error;
 pub mod hardening;
+pub mod launch;
 pub mod limits;
 pub mod lock;
 pub mod logging;

@@ -1,13 +1,13 @@
 //! The daemon: parse · harden · bind · build · wait · drain.
 
-use std::{alloc::System, env, process::ExitCode};
+use std::{alloc::System, env, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
 use sfkey_agent::{
     config::Options,
     daemon::Daemon,
-    hardening, logging,
+    hardening, launch, logging,
     socket::{BindError, Bound},
 };
 use tokio::runtime::Builder;
@@ -20,19 +20,23 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match serve(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    let ended = if options.launched || options.command.is_empty() {
+        serve(&options)
+    } else {
+        launch(&options)
+    };
+    ended.map_or_else(|error| fail(&error), ExitCode::from)
 }
 
-fn serve(options: &Options) -> anyhow::Result<()> {
+fn launch(options: &Options) -> anyhow::Result<u8> {
+    let (_, path) = place(options)?;
+    launch::run(options.socket.as_deref(), &path, &options.command)
+}
+
+fn serve(options: &Options) -> anyhow::Result<u8> {
     let hardening = hardening::harden().context("the process cannot be hardened")?;
-    logging::start(options.log_level, options.log_format);
-    let owner = rustix::process::geteuid().as_raw();
-    let path = options
-        .socket_path(owner, |name| env::var_os(name))
-        .context("no place for the socket: neither --socket, SFKEY_SOCK, XDG_RUNTIME_DIR nor HOME is set")?;
+    logging::start(options.level(), options.log_format);
+    let (owner, path) = place(options)?;
     let bound = Bound::new(&path, owner)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
@@ -41,7 +45,15 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         daemon.drain().await
     });
     runtime.shutdown_background();
-    served
+    served.map(|()| 0)
+}
+
+fn place(options: &Options) -> anyhow::Result<(u32, PathBuf)> {
+    let owner = rustix::process::geteuid().as_raw();
+    let path = options
+        .socket_path(owner, |name| env::var_os(name))
+        .context("no place for the socket: neither --socket, SFKEY_SOCK, XDG_RUNTIME_DIR nor HOME is set")?;
+    Ok((owner, path))
 }
 
 #[expect(

@@ -26,6 +26,9 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Longest access token taken, in bytes. JWT-format ones have about 2 KiB.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
+/// Longest identity URL or list of scopes taken, in bytes.
+const MAX_LINE_BYTES: usize = 1024;
+
 /// Time limits of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -140,8 +143,8 @@ impl HttpEndpoint {
         Ok(Grant {
             access_token,
             instance_url,
-            id: parsed.id.map(|id| raw::shown(&id, &[])),
-            scope: parsed.scope.map(|scope| raw::shown(&scope, &[])),
+            id: parsed.id.filter(|id| is_line(id)),
+            scope: parsed.scope.filter(|scope| is_line(scope)),
             expires_in: parsed.expires_in.and_then(Seconds::value),
             date,
         })
@@ -177,6 +180,11 @@ impl Seconds {
 fn is_token(token: &str) -> bool {
     let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\'' && byte != b'\\';
     !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.bytes().all(visible)
+}
+
+/// Printable ASCII of a sensible length: an identity URL, or scopes. Anything else is left out.
+fn is_line(text: &str) -> bool {
+    text.len() <= MAX_LINE_BYTES && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 async fn read_bounded(mut response: Response) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
@@ -293,7 +301,7 @@ mod tests {
     fn a_good_answer_becomes_a_grant() {
         let grant = judged(
             200,
-            r#"{"access_token":"00D!x","instance_url":"https://a.my.salesforce.com","id":"https://login.salesforce.com/id/00D/005",
+            r#"{"access_token":"00D!x","instance_url":"https://a.my.salesforce.com","id":"https://login.salesforce.com/id/00D000000000001EAA/005000000000001AAA",
                 "token_type":"Bearer","scope":"api","expires_in":"7200","unknown":[1]}"#,
         );
         let grant = grant.expect("a grant");
@@ -301,6 +309,13 @@ mod tests {
             (grant.access_token.as_str(), grant.expires_in),
             ("00D!x", Some(7200))
         );
+    }
+
+    #[test]
+    fn an_identity_or_scope_with_control_characters_is_left_out() {
+        let body = r#"{"access_token":"00D!x","instance_url":"https://a.my.salesforce.com","id":"x\u001b[31m","scope":"api\nx"}"#;
+        let grant = judged(200, body).expect("a grant");
+        assert_eq!((grant.id, grant.scope), (None, None));
     }
 
     #[test]

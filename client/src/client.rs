@@ -1,0 +1,241 @@
+//! The agent as a Rust tool sees it.
+
+use std::{future::Future, path::Path, time::Duration};
+
+use sfkey_proto::{
+    MAX_REPLY_BYTES, MAX_REQUEST_BYTES, PROTOCOL_VERSION, Refusal, sealing,
+    v1::{
+        Account, AccountSpec, AddAccountRequest, AddAccountResponse, GetSealingKeyRequest, GetStatusRequest,
+        GetStatusResponse, GetTokenRequest, ListAccountsRequest, RemoveAccountRequest,
+        RemoveAllAccountsRequest, ShutdownRequest, Token, agent_service_client::AgentServiceClient,
+        token_service_client::TokenServiceClient,
+    },
+};
+use tonic::{Code, Response, Status, transport::Channel};
+
+use crate::{
+    connect::{Connection, socket_path},
+    environment::Environment,
+    error::Error,
+};
+
+/// For calls that the agent answers from memory.
+const PROMPT_ANSWER: Duration = Duration::from_secs(15);
+
+/// For calls behind which the agent may ask Salesforce. It bounds that itself; this only ends the wait for
+/// an agent that hangs.
+const EXCHANGE_ANSWER: Duration = Duration::from_secs(120);
+
+/// A connection to the agent.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), sfkey::Error> {
+/// let agent = sfkey::Client::connect().await?;
+/// let token = agent.token("prod").await?;
+/// println!("{} until {}", token.instance_url, token.expires_at);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Ask for the token again before each use: the agent answers from memory in a fraction of a millisecond,
+/// and renews the token in time. When the agent has ended, calls fail with [`Error::Broken`]; connect again.
+#[derive(Clone, Debug)]
+pub struct Client {
+    connection: Connection,
+}
+
+impl Client {
+    /// Connects to the agent that the environment of this process names.
+    ///
+    /// # Errors
+    /// [`Error::NoPlace`], [`Error::Unreachable`], [`Error::Broken`].
+    pub async fn connect() -> Result<Self, Error> {
+        Self::connect_to(&socket_path(None, &Environment::of_process())?).await
+    }
+
+    /// Connects to the agent that listens at `socket`.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Broken`].
+    pub async fn connect_to(socket: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(socket).await?;
+        Ok(Self { connection })
+    }
+
+    /// The socket that this client is connected to.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.connection.socket
+    }
+
+    /// A token of `account` that stays valid for a minute at least; an empty name means the default
+    /// account, else the only one loaded.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the agent's reason, or a failure of the connection.
+    pub async fn token(&self, account: &str) -> Result<Token, Error> {
+        self.request_token(GetTokenRequest {
+            account: account.to_owned(),
+            ..GetTokenRequest::default()
+        })
+        .await
+    }
+
+    /// A token as `request` describes it.
+    ///
+    /// # Errors
+    /// As [`Client::token`], and [`Error::Malformed`] for a token that no header or variable can hold.
+    pub async fn request_token(&self, request: GetTokenRequest) -> Result<Token, Error> {
+        let mut service = self.token_service();
+        let reply = self.call(EXCHANGE_ANSWER, service.get_token(request)).await?;
+        same_protocol(reply.protocol_version)?;
+        let token = reply.token.ok_or(Error::Malformed("it holds no token"))?;
+        // The far end of a restricted socket is not ours. What it sends goes into headers, variables and
+        // shells, where a line end or an escape would be more than a token.
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if plain(&token.access_token) && plain(&token.instance_url) {
+            Ok(token)
+        } else {
+            Err(Error::Malformed(
+                "the token or its instance URL holds control characters",
+            ))
+        }
+    }
+
+    /// The loaded accounts that this process may use, sorted by name.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        let mut service = self.token_service();
+        let reply = self
+            .call(PROMPT_ANSWER, service.list_accounts(ListAccountsRequest {}))
+            .await?;
+        same_protocol(reply.protocol_version)?;
+        Ok(reply.accounts)
+    }
+
+    /// Version, protection level and counters of the agent. A locked agent answers too.
+    ///
+    /// # Errors
+    /// [`Error::NotServed`] on a restricted socket, a refusal, or a failure of the connection.
+    pub async fn status(&self) -> Result<GetStatusResponse, Error> {
+        let mut service = self.agent_service();
+        self.call(PROMPT_ANSWER, service.get_status(GetStatusRequest {}))
+            .await
+    }
+
+    /// Requires that a secret may be sent to this agent. [`Client::add`] does so itself; asking earlier
+    /// spares the user a passphrase prompt that leads nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`].
+    pub fn require_trust(&self) -> Result<(), Error> {
+        self.connection.require_trust()
+    }
+
+    /// Loads an account. The specification travels sealed, and only to an agent of the same user.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Sealing`], a refusal, or a failure of the connection.
+    pub async fn add(&self, spec: &AccountSpec) -> Result<AddAccountResponse, Error> {
+        self.require_trust()?;
+        let mut service = self.agent_service();
+        let key = self
+            .call(PROMPT_ANSWER, service.get_sealing_key(GetSealingKeyRequest {}))
+            .await?;
+        let sealed = sealing::seal(spec, &key.public_key, &key.instance_id)?;
+        let request = AddAccountRequest {
+            enc: sealed.enc,
+            ciphertext: sealed.ciphertext,
+        };
+        self.call(PROMPT_ANSWER, service.add_account(request)).await
+    }
+
+    /// Unloads one account.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn remove(&self, account: &str) -> Result<(), Error> {
+        let mut service = self.agent_service();
+        let account = account.to_owned();
+        self.call(
+            PROMPT_ANSWER,
+            service.remove_account(RemoveAccountRequest { account }),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Unloads every account and tells how many there were.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn remove_all(&self) -> Result<u32, Error> {
+        let mut service = self.agent_service();
+        let call = service.remove_all_accounts(RemoveAllAccountsRequest {});
+        Ok(self.call(PROMPT_ANSWER, call).await?.removed)
+    }
+
+    /// Asks the agent to stop.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let mut service = self.agent_service();
+        self.call(PROMPT_ANSWER, service.shutdown(ShutdownRequest {}))
+            .await
+            .map(drop)
+    }
+
+    fn token_service(&self) -> TokenServiceClient<Channel> {
+        TokenServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(MAX_REPLY_BYTES)
+            .max_encoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    fn agent_service(&self) -> AgentServiceClient<Channel> {
+        AgentServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(MAX_REPLY_BYTES)
+            .max_encoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    async fn call<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(patience, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(self.failure(&status)),
+            Err(_) => Err(Error::NoAnswer {
+                socket: self.connection.socket.clone(),
+                waited: patience,
+            }),
+        }
+    }
+
+    fn failure(&self, status: &Status) -> Error {
+        if let Some(refusal) = Refusal::from_status(status) {
+            return Error::Refused(refusal);
+        }
+        let socket = self.connection.socket.clone();
+        match (status.code(), std::error::Error::source(status)) {
+            // A status made on this side carries the transport's error; one that came over the wire does not.
+            (_, Some(source)) => self.connection.broken(source),
+            (Code::Unimplemented, None) => Error::NotServed { socket },
+            (code, None) => Error::Foreign {
+                socket,
+                detail: format!("{code:?}: {}", status.message()),
+            },
+        }
+    }
+}
+
+fn same_protocol(agent: u32) -> Result<(), Error> {
+    if agent == PROTOCOL_VERSION {
+        Ok(())
+    } else {
+        Err(Error::OtherProtocol { agent })
+    }
+}

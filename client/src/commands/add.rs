@@ -1,0 +1,168 @@
+//! `sfkey add`: load an account, or all of the configuration.
+
+use std::path::Path;
+
+use sfkey::{Client, Environment, proto::AccountName};
+
+use super::{
+    Invocation,
+    load::{Loading, Prompting},
+};
+use crate::{
+    cli::AddArgs,
+    config::{AccountEntry, Config},
+    exit::{Cause, Failure, words},
+    hardening,
+    output::Output,
+    secrets::Reference,
+};
+
+pub(super) async fn run(invocation: &Invocation<'_>, args: AddArgs) -> Result<(), Failure> {
+    let config = Config::read(&invocation.environment)?;
+    match &args.name {
+        Some(name) => add_one(invocation, name, &args, &config).await,
+        None => add_all(invocation, &args, &config).await,
+    }
+}
+
+async fn add_one(
+    invocation: &Invocation<'_>,
+    name: &AccountName,
+    args: &AddArgs,
+    config: &Config,
+) -> Result<(), Failure> {
+    let typed = typed_entry(args, &invocation.environment)?;
+    if args.save && typed.key == Some(Reference::StandardInput) {
+        return Err(Failure::new(
+            Cause::Usage,
+            "a key from standard input cannot be saved: the configuration only says where keys are kept",
+            "give --key FILE, or leave out --save",
+        ));
+    }
+    let entry = match config.accounts.get(name) {
+        Some(saved) => typed.clone().or(saved),
+        None => typed.clone(),
+    };
+    let loading = Loading {
+        make_default: args.default || config.default_account.as_ref() == Some(name),
+        replace: args.replace,
+        ..Loading::explicit(name, &entry)
+    };
+    loading.require_complete(&invocation.environment)?;
+    let agent = trusted_agent(invocation).await?;
+    hardening::harden();
+    let added = loading.load(invocation, &agent).await?;
+    let saved = match args.save {
+        true => Some(Config::save(&invocation.environment, name, &typed, args.default)?),
+        false => None,
+    };
+    invocation.output.added(&added, saved.as_deref(), invocation.now)
+}
+
+/// Loads what can be loaded, tells what cannot, and ends the way the first failure does.
+async fn add_all(invocation: &Invocation<'_>, args: &AddArgs, config: &Config) -> Result<(), Failure> {
+    if config.accounts.is_empty() {
+        return Err(Failure::new(
+            Cause::Config,
+            "the configuration has no accounts",
+            "sfkey add NAME --save …, once for each account",
+        ));
+    }
+    let output = invocation.output;
+    let agent = trusted_agent(invocation).await?;
+    hardening::harden();
+    let mut loaded = Vec::new();
+    let mut failed: Option<Failure> = None;
+    for (name, entry) in &config.accounts {
+        let loading = Loading {
+            make_default: config.default_account.as_ref() == Some(name),
+            replace: args.replace,
+            prompting: if args.no_prompt {
+                Prompting::Never
+            } else {
+                Prompting::Allowed
+            },
+            ..Loading::explicit(name, entry)
+        };
+        let added = match loading.require_complete(&invocation.environment) {
+            Ok(()) => loading.load(invocation, &agent).await,
+            Err(incomplete) => Err(incomplete),
+        };
+        match added {
+            Ok(added) if output.is_json() => loaded.push(added),
+            Ok(added) => output.added(&added, None, invocation.now)?,
+            Err(failure) if args.no_prompt && failure.needs_somebody() => {
+                output.warn(&format!("{name} is passed over: {}", failure.message));
+            }
+            Err(failure) => failed = Some(among_others(output, failed, failure.about(name))),
+        }
+    }
+    match failed {
+        Some(failure) => Err(failure),
+        None if output.is_json() => Output::all_added(&loaded),
+        None => Ok(()),
+    }
+}
+
+/// The failure that stands for all so far. For people each is told at once; JSON is one object at the end.
+fn among_others(output: &Output, earlier: Option<Failure>, failure: Failure) -> Failure {
+    if output.is_json() {
+        return match earlier {
+            Some(earlier) => earlier.and(&failure),
+            None => failure,
+        };
+    }
+    output.fail(&failure);
+    earlier.unwrap_or_else(|| failure.told())
+}
+
+/// An agent that may be given a secret. Asked before the user is asked for a passphrase.
+async fn trusted_agent(invocation: &Invocation<'_>) -> Result<Client, Failure> {
+    let agent = invocation.connect().await?;
+    agent.require_trust()?;
+    Ok(agent)
+}
+
+/// What the command line says of the account. Its paths are relative to the working directory.
+fn typed_entry(args: &AddArgs, environment: &Environment) -> Result<AccountEntry, Failure> {
+    let here = std::env::current_dir().map_err(|error| {
+        Failure::new(
+            Cause::Io,
+            format!("the working directory is gone: {}", words(&error)),
+            "cd to another one",
+        )
+    })?;
+    let file = |path: &Option<String>| {
+        path.as_ref()
+            .map(|path| Reference::file(path, &here, environment))
+    };
+    Ok(AccountEntry {
+        login_url: args.login_url.clone(),
+        audience: args.audience.clone(),
+        consumer_key: args.consumer_key.clone(),
+        username: args.username.clone(),
+        key: args
+            .key
+            .as_deref()
+            .map(|key| key_reference(key, &here, environment))
+            .transpose()?,
+        passphrase: file(&args.passphrase_file),
+        consumer_secret: file(&args.consumer_secret_file),
+        lifetime: args.lifetime,
+        idle: args.idle,
+        session_timeout: args.session_timeout,
+    })
+}
+
+fn key_reference(text: &str, here: &Path, environment: &Environment) -> Result<Reference, Failure> {
+    if text == "-" {
+        return Ok(Reference::StandardInput);
+    }
+    Reference::parse_key(text, here, environment).map_err(|error| {
+        Failure::new(
+            Cause::Usage,
+            format!("--key {error}"),
+            "--key FILE, --key - for standard input, or a reference such as env:NAME",
+        )
+    })
+}

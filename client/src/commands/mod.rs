@@ -1,0 +1,105 @@
+//! One file a command.
+
+mod add;
+mod exec;
+mod list;
+mod load;
+mod remove;
+mod status;
+mod stop;
+mod token;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sfkey::{Client, Environment, connect, proto::AccountName};
+
+use crate::{
+    cli::Command,
+    exit::{Cause, Failure},
+    output::Output,
+};
+
+/// What every command works with.
+pub(crate) struct Invocation<'a> {
+    /// The variables that decide where things are.
+    pub(crate) environment: Environment,
+    /// `--socket`.
+    pub(crate) socket: Option<PathBuf>,
+    /// Where the words go.
+    pub(crate) output: &'a Output,
+    /// When the command was started.
+    pub(crate) now: Timestamp,
+}
+
+impl Invocation<'_> {
+    /// Connects to the agent.
+    async fn connect(&self) -> Result<Client, Failure> {
+        let socket = connect::socket_path(self.socket.as_deref(), &self.environment)?;
+        Ok(Client::connect_to(&socket).await?)
+    }
+
+    /// The account that is meant: the one named, else `SFKEY_ACCOUNT`, else empty, and the agent decides.
+    fn account(&self, named: Option<&AccountName>) -> Result<String, Failure> {
+        let variable = match (named, &self.environment.account) {
+            (Some(name), _) => return Ok(name.to_string()),
+            (None, None) => return Ok(String::new()),
+            (None, Some(variable)) => variable,
+        };
+        let text = variable.to_string_lossy();
+        match text.parse::<AccountName>() {
+            Ok(name) => Ok(name.to_string()),
+            Err(error) => Err(Failure::new(
+                Cause::Usage,
+                format!("SFKEY_ACCOUNT is \"{text}\": {error}"),
+                "set SFKEY_ACCOUNT to an account's name, or unset it",
+            )),
+        }
+    }
+}
+
+/// Runs one command to its end.
+pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(args) => add::run(invocation, *args).await,
+        Command::Token(args) => token::run(invocation, args).await,
+        Command::Exec(args) => exec::run(invocation, args).await,
+        Command::List(_) => list::run(invocation).await,
+        Command::Status(_) => status::run(invocation).await,
+        Command::Remove(args) => remove::run(invocation, args).await,
+        Command::Stop => stop::run(invocation).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(named: Option<&str>, variable: Option<&str>) -> Result<String, Failure> {
+        let invocation = Invocation {
+            environment: Environment {
+                account: variable.map(Into::into),
+                ..Environment::default()
+            },
+            socket: None,
+            output: &Output::new(false),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let named: Option<AccountName> = named.map(|name| name.parse().expect("a name"));
+        invocation.account(named.as_ref())
+    }
+
+    #[test]
+    fn the_argument_beats_the_variable_and_without_both_the_agent_decides() {
+        assert_eq!(account(Some("a"), Some("b")).expect("a name"), "a");
+        assert_eq!(account(None, Some("b")).expect("a name"), "b");
+        assert_eq!(account(None, None).expect("a name"), "");
+        assert_eq!(account(Some("a"), Some("b c")).expect("not looked at"), "a");
+        assert!(
+            account(None, Some("b c"))
+                .expect_err("no name")
+                .message
+                .contains("SFKEY_ACCOUNT")
+        );
+    }
+}

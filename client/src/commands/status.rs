@@ -1,0 +1,9 @@
+//! `sfkey status`: the agent's state.
+
+use super::Invocation;
+use crate::exit::Failure;
+
+pub(super) async fn run(invocation: &Invocation<'_>) -> Result<(), Failure> {
+    let status = invocation.connect().await?.status().await?;
+    invocation.output.status(&status, invocation.now)
+}

@@ -1,0 +1,175 @@
+//! The one place that writes to standard output and standard error.
+
+mod json;
+mod text;
+mod token;
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sfkey::proto::v1::{Account, AddAccountResponse, GetStatusResponse, Token};
+use zeroize::Zeroizing;
+
+pub(crate) use token::{TokenFormat, variables};
+
+use crate::exit::{Failure, escape};
+
+/// Room for one token as JSON, so that the buffer that is wiped is the only one it ever was in.
+const TOKEN_JSON_BYTES: usize = 64 * 1024;
+
+/// Where a command's words go, and in which form.
+pub(crate) struct Output {
+    json: Cell<bool>,
+    /// Warnings of a command that speaks JSON wait for its success: a failure leaves one object alone on
+    /// standard error.
+    held: RefCell<Vec<String>>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            json: Cell::new(json),
+            held: RefCell::default(),
+        }
+    }
+
+    /// Whether output is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json.get()
+    }
+
+    /// Whether standard output is a terminal, where a token would stay on the screen.
+    pub(crate) fn is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Tells something that does not stop the command.
+    pub(crate) fn warn(&self, text: &str) {
+        let line = format!("warning: {}", escape(text));
+        if self.is_json() {
+            self.held.borrow_mut().push(line);
+        } else {
+            complain(&line);
+        }
+    }
+
+    /// Writes the warnings that waited. The command has done its work, or is about to become another one.
+    pub(crate) fn release_warnings(&self) {
+        for line in self.held.take() {
+            complain(&line);
+        }
+    }
+
+    /// Writes a failure to standard error.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        for line in failure.lines(self.is_json()) {
+            complain(&line);
+        }
+    }
+
+    /// Writes clap's help or version text.
+    pub(crate) fn help(text: &str) -> Result<(), Failure> {
+        write_out(text.as_bytes())
+    }
+
+    /// Writes a token in the form that was asked for, and its warnings.
+    pub(crate) fn token(&self, token: &Token, format: TokenFormat) -> Result<(), Failure> {
+        if format == TokenFormat::Json {
+            let mut line = Zeroizing::new(Vec::with_capacity(TOKEN_JSON_BYTES));
+            serde_json::to_writer(&mut *line, &json::TokenObject::from(token))
+                .expect("strings and numbers always serialize");
+            line.push(b'\n');
+            return write_out(&line);
+        }
+        self.token_warnings(token);
+        if format == TokenFormat::Env {
+            self.warn_of_missing_target_org(token);
+        }
+        write_out(token::render(token, format).as_bytes())
+    }
+
+    /// Tells the warnings that came with a token in words.
+    pub(crate) fn token_warnings(&self, token: &Token) {
+        for code in &token.warnings {
+            self.warn(&token::warning(code));
+        }
+    }
+
+    /// Tells that `SF_TARGET_ORG` is left out, when it is.
+    pub(crate) fn warn_of_missing_target_org(&self, token: &Token) {
+        if !token::is_opaque(token) {
+            self.warn(
+                "SF_TARGET_ORG is not set: the sf CLI takes opaque tokens only, and this app issues JWT-based ones",
+            );
+        }
+    }
+
+    pub(crate) fn accounts(&self, accounts: &[Account], now: Timestamp) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::AccountsObject::from(accounts))
+        } else {
+            write_out(text::accounts(accounts, now).as_bytes())
+        }
+    }
+
+    pub(crate) fn status(&self, status: &GetStatusResponse, now: Timestamp) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::StatusObject::from(status))
+        } else {
+            write_out(text::status(status, now).as_bytes())
+        }
+    }
+
+    /// What `sfkey add` did, and where it saved the settings.
+    pub(crate) fn added(
+        &self,
+        added: &AddAccountResponse,
+        saved: Option<&Path>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::AddedObject::from(added))
+        } else {
+            write_out(text::added(added, saved, now).as_bytes())
+        }
+    }
+
+    /// What `sfkey add --all --json` did.
+    pub(crate) fn all_added(added: &[AddAccountResponse]) -> Result<(), Failure> {
+        write_json(&json::AllAddedObject::from(added))
+    }
+
+    /// Tells in a line of text, or a JSON object, what was done.
+    pub(crate) fn done(&self, text: &str, object: &impl Serialize) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(object)
+        } else {
+            write_out(format!("{}\n", escape(text)).as_bytes())
+        }
+    }
+}
+
+fn write_json(object: &impl Serialize) -> Result<(), Failure> {
+    let mut line = serde_json::to_vec(object).expect("strings and numbers always serialize");
+    line.push(b'\n');
+    write_out(&line)
+}
+
+/// Standard output is line-buffered: what ends with a line end goes straight through, and no copy of a
+/// token stays in the buffer.
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::writing(&error))
+}
+
+/// Nobody can be told that standard error is closed.
+fn complain(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}

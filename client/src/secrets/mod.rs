@@ -1,0 +1,226 @@
+//! Secrets, from where they are kept: files, systemd credentials, variables, the terminal.
+
+mod prompt;
+mod reference;
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+use sfkey::{
+    Environment,
+    keyfile::{KeyFile, KeyFileError, readable_by_others},
+};
+use zeroize::Zeroizing;
+
+pub(crate) use prompt::{Prompted, Terminal};
+pub(crate) use reference::Reference;
+
+use crate::{
+    exit::{Cause, Failure, words},
+    output::Output,
+    quote,
+};
+
+/// Longest passphrase or consumer secret, in bytes.
+const MAX_SECRET_BYTES: usize = 16 * 1024;
+
+/// Reads a passphrase or a consumer secret. `what` names it in messages, with its article.
+pub(crate) fn read(
+    reference: &Reference,
+    what: &str,
+    environment: &Environment,
+    output: &Output,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let secret = match located(reference, environment)? {
+        Located::File(path) => {
+            warn_if_readable_by_others(&path, output);
+            read_file(&path, what)?
+        }
+        Located::Value(value) => value,
+        Located::StandardInput => bounded(io::stdin().lock(), "standard input", what)?,
+    };
+    if secret.is_empty() {
+        return Err(Failure::new(
+            Cause::Secret,
+            format!("{what} is empty: {reference}"),
+            "write the secret there, or name another place",
+        ));
+    }
+    Ok(secret)
+}
+
+/// Reads a private key as it is kept, still encrypted where it was.
+pub(crate) fn read_key(
+    reference: &Reference,
+    environment: &Environment,
+    output: &Output,
+) -> Result<KeyFile, Failure> {
+    let read = match located(reference, environment)? {
+        Located::File(path) => {
+            warn_if_readable_by_others(&path, output);
+            KeyFile::read(&path)
+        }
+        Located::Value(value) => KeyFile::from_bytes(value),
+        Located::StandardInput => KeyFile::from_reader(io::stdin().lock()),
+    };
+    read.map_err(|error| key_failure(reference, &error))
+}
+
+/// A key that cannot be used, in the words of its reader.
+pub(crate) fn key_failure(reference: &Reference, error: &KeyFileError) -> Failure {
+    let place = match reference {
+        Reference::File(path) => path.display().to_string(),
+        other => other.to_string(),
+    };
+    Failure::new(Cause::Key, format!("{place}: {error}"), error.fix(&place))
+}
+
+/// A reference that was followed as far as its kind goes.
+enum Located {
+    File(PathBuf),
+    Value(Zeroizing<Vec<u8>>),
+    StandardInput,
+}
+
+fn located(reference: &Reference, environment: &Environment) -> Result<Located, Failure> {
+    match reference {
+        Reference::File(path) => Ok(Located::File(path.clone())),
+        Reference::StandardInput => Ok(Located::StandardInput),
+        Reference::Credential(name) => match &environment.credentials {
+            Some(directory) => Ok(Located::File(directory.join(name))),
+            None => Err(Failure::new(
+                Cause::Secret,
+                format!("credential:{name} cannot be read: CREDENTIALS_DIRECTORY is not set"),
+                "run sfkey from a systemd unit with LoadCredential= or SetCredential=",
+            )),
+        },
+        Reference::Variable(name) => match env::var_os(name) {
+            Some(value) => Ok(Located::Value(Zeroizing::new(value.into_vec()))),
+            None => Err(Failure::new(
+                Cause::Secret,
+                format!("env:{name} cannot be read: the variable {name} is not set"),
+                format!("export {name}=…, or name another place for the secret"),
+            )),
+        },
+        Reference::Keyring => Err(Failure::new(
+            Cause::Secret,
+            "keyring: reading from the keyring is not supported in this version yet",
+            "name a file:PATH, credential:NAME or env:NAME instead",
+        )),
+    }
+}
+
+fn warn_if_readable_by_others(path: &Path, output: &Output) {
+    if let Some(mode) = readable_by_others(path) {
+        let word = quote::word(&path.to_string_lossy());
+        output.warn(&format!(
+            "others can read {} (mode {mode:04o}); to end that: chmod go= {word}",
+            path.display()
+        ));
+    }
+}
+
+fn read_file(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let place = path.display().to_string();
+    let file = File::open(path).map_err(|error| unreadable(&place, what, &error))?;
+    let mut secret = bounded(file, &place, what)?;
+    // Editors end a file with a line end that is no part of the secret.
+    if secret.last() == Some(&b'\n') {
+        secret.pop();
+        if secret.last() == Some(&b'\r') {
+            secret.pop();
+        }
+    }
+    Ok(secret)
+}
+
+fn unreadable(place: &str, what: &str, error: &io::Error) -> Failure {
+    Failure::new(
+        Cause::Secret,
+        format!("{what} cannot be read from {place}: {}", words(error)),
+        format!("check the path: ls -l {}", quote::word(place)),
+    )
+}
+
+/// Reads to the end into a buffer that never moves, for a move leaves a copy behind.
+fn bounded(reader: impl Read, place: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut secret = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
+    let limit = MAX_SECRET_BYTES as u64 + 1;
+    reader
+        .take(limit)
+        .read_to_end(&mut secret)
+        .map_err(|error| unreadable(place, what, &error))?;
+    if secret.len() > MAX_SECRET_BYTES {
+        return Err(Failure::new(
+            Cause::Secret,
+            format!("{place} is too long for {what}"),
+            "name the file that holds the secret alone",
+        ));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read_text(content: &[u8]) -> Result<Vec<u8>, Failure> {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("secret");
+        fs::write(&path, content).expect("written");
+        read(
+            &Reference::File(path),
+            "the passphrase",
+            &Environment::default(),
+            &Output::new(true),
+        )
+        .map(|secret| secret.to_vec())
+    }
+
+    #[test]
+    fn a_secret_file_loses_one_final_line_end_and_nothing_else() {
+        for (content, secret) in [
+            (&b"s3cret"[..], &b"s3cret"[..]),
+            (b"s3cret\n", b"s3cret"),
+            (b"s3cret\r\n", b"s3cret"),
+            (b"s3cret\n\n", b"s3cret\n"),
+            (b" s3\ncret \r", b" s3\ncret \r"),
+        ] {
+            assert_eq!(read_text(content).expect("read"), secret);
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_and_a_too_long_one_are_refused() {
+        assert!(read_text(b"\n").expect_err("empty").message.contains("empty"));
+        let long = vec![b'x'; MAX_SECRET_BYTES + 1];
+        assert!(read_text(&long).expect_err("long").message.contains("too long"));
+        assert_eq!(read_text(&long[1..]).expect("just fits").len(), MAX_SECRET_BYTES);
+    }
+
+    #[test]
+    fn a_reference_that_leads_nowhere_says_where_it_led() {
+        for (reference, part) in [
+            (Reference::Keyring, "not supported in this version"),
+            (Reference::Credential("key".to_owned()), "CREDENTIALS_DIRECTORY"),
+            (
+                Reference::Variable("SFKEY_TEST_UNSET".to_owned()),
+                "SFKEY_TEST_UNSET",
+            ),
+            (Reference::File("/nonexistent/p".into()), "/nonexistent/p"),
+        ] {
+            let environment = Environment::default();
+            let failure = read(&reference, "the passphrase", &environment, &Output::new(true))
+                .expect_err("leads nowhere");
+            assert!(failure.message.contains(part), "{}", failure.message);
+            assert!(!failure.fix.is_empty());
+        }
+    }
+}

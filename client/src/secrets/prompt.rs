@@ -1,0 +1,169 @@
+//! Asking for a passphrase on the terminal, whatever standard input and output are.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+};
+
+use rustix::{
+    process::{Signal, getpid, kill_process},
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
+};
+use zeroize::Zeroizing;
+
+/// Longest passphrase that can be typed, in bytes. What is typed beyond is left out, and the key will say no.
+const MAX_TYPED_BYTES: usize = 1024;
+
+/// The terminal that this process belongs to.
+pub(crate) struct Terminal(File);
+
+/// What a question led to.
+pub(crate) enum Prompted {
+    /// A passphrase, not empty.
+    Passphrase(Zeroizing<Vec<u8>>),
+    /// An empty line, or the end of input: the user does not want to.
+    Nothing,
+}
+
+impl Terminal {
+    /// Opens it; `None` when there is none, as in CI jobs and services.
+    pub(crate) fn open() -> Option<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).open("/dev/tty").ok().map(Self)
+    }
+
+    /// Asks `question` and reads a line that is not shown.
+    ///
+    /// Ctrl-C ends the process the way the signal does, with the terminal set back first.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Prompted> {
+        let mut typed = Zeroizing::new(Vec::with_capacity(MAX_TYPED_BYTES));
+        let unseen = Unseen::begin(&self.0)?;
+        (&self.0).write_all(question.as_bytes())?;
+        let end = read_line(&self.0, &mut typed);
+        drop(unseen);
+        (&self.0).write_all(b"\n")?;
+        match end? {
+            Stroke::Interrupt => {
+                kill_process(getpid(), Signal::INT)?;
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            _ if typed.is_empty() => Ok(Prompted::Nothing),
+            _ => Ok(Prompted::Passphrase(typed)),
+        }
+    }
+
+    /// Tells something between two questions.
+    pub(crate) fn tell(&self, text: &str) {
+        drop(writeln!(&self.0, "{text}"));
+    }
+}
+
+/// A terminal that shows nothing of what is typed, until this is dropped.
+struct Unseen<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+impl<'a> Unseen<'a> {
+    fn begin(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut modes = before.clone();
+        // Without ISIG a Ctrl-C comes as a byte, and cannot end the process while nothing is shown.
+        modes
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(terminal, OptionalActions::Drain, &modes)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Unseen<'_> {
+    fn drop(&mut self) {
+        let _restored = tcsetattr(self.terminal, OptionalActions::Drain, &self.before);
+    }
+}
+
+/// What a typed byte does to the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stroke {
+    /// The line goes on.
+    More,
+    /// The line is complete.
+    End,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+fn read_line(mut terminal: &File, typed: &mut Vec<u8>) -> io::Result<Stroke> {
+    let mut byte = Zeroizing::new([0]);
+    loop {
+        let end = match terminal.read(&mut *byte) {
+            Ok(0) => Stroke::End,
+            Ok(_) => stroke(byte[0], typed),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Stroke::More,
+            Err(error) => return Err(error),
+        };
+        if end != Stroke::More {
+            return Ok(end);
+        }
+    }
+}
+
+/// Edits the line as a terminal would: Backspace, Ctrl-U, Ctrl-D, Ctrl-C, Enter.
+fn stroke(byte: u8, typed: &mut Vec<u8>) -> Stroke {
+    const CTRL_C: u8 = 0x03;
+    const CTRL_D: u8 = 0x04;
+    const BACKSPACE: u8 = 0x08;
+    const CTRL_U: u8 = 0x15;
+    const DELETE: u8 = 0x7f;
+    match byte {
+        b'\n' | b'\r' | CTRL_D => return Stroke::End,
+        CTRL_C => return Stroke::Interrupt,
+        BACKSPACE | DELETE => {
+            // A character of UTF-8 goes as a whole: its continuation bytes begin with the bits 10.
+            while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+        }
+        CTRL_U => typed.clear(),
+        byte if typed.len() < MAX_TYPED_BYTES => typed.push(byte),
+        _ => {}
+    }
+    Stroke::More
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_in(bytes: &[u8]) -> (Vec<u8>, Stroke) {
+        let mut typed = Vec::new();
+        let mut bytes = bytes.iter();
+        let end = bytes.find_map(|byte| match stroke(*byte, &mut typed) {
+            Stroke::More => None,
+            end => Some(end),
+        });
+        (typed, end.unwrap_or(Stroke::More))
+    }
+
+    #[test]
+    fn a_line_ends_with_enter_and_can_be_edited() {
+        assert_eq!(type_in(b"pass\n"), (b"pass".to_vec(), Stroke::End));
+        assert_eq!(type_in(b"pasX\x7fs\r"), (b"pass".to_vec(), Stroke::End));
+        assert_eq!(type_in(b"wrong\x15right\n"), (b"right".to_vec(), Stroke::End));
+        assert_eq!(type_in("aé\x08b\n".as_bytes()), (b"ab".to_vec(), Stroke::End));
+        assert_eq!(type_in(b"\x7f\x7f\n"), (Vec::new(), Stroke::End));
+        assert_eq!(type_in(b"\x04"), (Vec::new(), Stroke::End));
+    }
+
+    #[test]
+    fn control_c_interrupts() {
+        assert_eq!(type_in(b"pass\x03").1, Stroke::Interrupt);
+    }
+
+    #[test]
+    fn the_line_never_outgrows_its_buffer() {
+        let typed = type_in(&vec![b'x'; 2 * MAX_TYPED_BYTES]).0;
+        assert_eq!(typed.len(), MAX_TYPED_BYTES);
+    }
+}
