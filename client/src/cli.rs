@@ -53,8 +53,28 @@ pub(crate) enum Command {
     Status(ListArgs),
     /// Unload an account, its key and its token
     Remove(RemoveArgs),
+    /// Lock the agent with a passphrase: no key can be used and no token is served
+    Lock(PassphraseArgs),
+    /// Unlock the agent; every account is there as before
+    Unlock(PassphraseArgs),
     /// Stop the agent; it forgets everything
     Stop,
+}
+
+const LOCK_EXAMPLES: &str = "\
+While the agent is locked its memory is not enough to use a key. remove, stop and status still
+work. Lifetimes run on.
+
+Examples:
+  sfkey lock
+  sfkey unlock --passphrase-file /run/secrets/sfkey-lock";
+
+#[derive(Args, Debug)]
+#[command(after_help = LOCK_EXAMPLES)]
+pub(crate) struct PassphraseArgs {
+    /// Read the passphrase from this file instead of asking
+    #[arg(long, value_name = "F")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 const ADD_EXAMPLES: &str = "\
@@ -143,7 +163,7 @@ pub(crate) struct AddArgs {
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  curl -H \"$(sfkey token prod -o header)\" https://acme.my.salesforce.com/services/data/v62.0/limits
+  sfkey token prod -o header | curl -H @- https://acme.my.salesforce.com/services/data/v62.0/limits
   eval \"$(sfkey token prod -o env)\"
   sfkey token prod --json | jq -r .instance_url
   sfkey token prod --min-valid 30m       before a long job
@@ -267,7 +287,12 @@ impl Cli {
             || match &self.command {
                 Command::Token(args) => args.output == TokenFormat::Json,
                 Command::List(args) | Command::Status(args) => args.output == Structured::Json,
-                Command::Add(_) | Command::Exec(_) | Command::Remove(_) | Command::Stop => false,
+                Command::Add(_)
+                | Command::Exec(_)
+                | Command::Remove(_)
+                | Command::Lock(_)
+                | Command::Unlock(_)
+                | Command::Stop => false,
             }
     }
 }

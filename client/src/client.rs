@@ -3,15 +3,17 @@
 use std::{future::Future, path::Path, time::Duration};
 
 use sfkey_proto::{
-    MAX_REPLY_BYTES, MAX_REQUEST_BYTES, PROTOCOL_VERSION, Refusal, sealing,
+    MAX_REPLY_BYTES, MAX_REQUEST_BYTES, PROTOCOL_VERSION, Refusal,
+    sealing::{self, Sealable, Sealed},
     v1::{
         Account, AccountSpec, AddAccountRequest, AddAccountResponse, GetSealingKeyRequest, GetStatusRequest,
-        GetStatusResponse, GetTokenRequest, ListAccountsRequest, RemoveAccountRequest,
-        RemoveAllAccountsRequest, ShutdownRequest, Token, agent_service_client::AgentServiceClient,
-        token_service_client::TokenServiceClient,
+        GetStatusResponse, GetTokenRequest, ListAccountsRequest, LockRequest, LockSpec, RemoveAccountRequest,
+        RemoveAllAccountsRequest, ShutdownRequest, Token, UnlockRequest, UnlockSpec,
+        agent_service_client::AgentServiceClient, token_service_client::TokenServiceClient,
     },
 };
 use tonic::{Code, Response, Status, transport::Channel};
+use zeroize::Zeroizing;
 
 use crate::{
     connect::{Connection, socket_path},
@@ -25,6 +27,9 @@ const PROMPT_ANSWER: Duration = Duration::from_secs(15);
 /// For calls behind which the agent may ask Salesforce. It bounds that itself; this only ends the wait for
 /// an agent that hangs.
 const EXCHANGE_ANSWER: Duration = Duration::from_secs(120);
+
+/// For lock and unlock: a key derivation, and for unlock the wait that wrong passphrases have earned.
+const LOCK_ANSWER: Duration = Duration::from_secs(60);
 
 /// A connection to the agent.
 ///
@@ -139,17 +144,50 @@ impl Client {
     /// # Errors
     /// [`Error::Untrusted`], [`Error::Sealing`], a refusal, or a failure of the connection.
     pub async fn add(&self, spec: &AccountSpec) -> Result<AddAccountResponse, Error> {
+        let Sealed { enc, ciphertext } = self.seal(spec).await?;
+        let request = AddAccountRequest { enc, ciphertext };
+        self.call(PROMPT_ANSWER, self.agent_service().add_account(request))
+            .await
+    }
+
+    /// Locks the agent. The passphrase travels sealed, and only to an agent of the same user.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Sealing`], a refusal, or a failure of the connection.
+    pub async fn lock(&self, mut passphrase: Zeroizing<Vec<u8>>) -> Result<(), Error> {
+        let spec = LockSpec {
+            passphrase: std::mem::take(&mut passphrase),
+        };
+        let Sealed { enc, ciphertext } = self.seal(&spec).await?;
+        let request = LockRequest { enc, ciphertext };
+        self.call(LOCK_ANSWER, self.agent_service().lock(request))
+            .await
+            .map(drop)
+    }
+
+    /// Unlocks the agent. After wrong passphrases it takes its time, ten seconds at most.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Sealing`], a refusal, or a failure of the connection.
+    pub async fn unlock(&self, mut passphrase: Zeroizing<Vec<u8>>) -> Result<(), Error> {
+        let spec = UnlockSpec {
+            passphrase: std::mem::take(&mut passphrase),
+        };
+        let Sealed { enc, ciphertext } = self.seal(&spec).await?;
+        let request = UnlockRequest { enc, ciphertext };
+        self.call(LOCK_ANSWER, self.agent_service().unlock(request))
+            .await
+            .map(drop)
+    }
+
+    /// Seals a request for this connection's agent, and for no agent that is not trusted.
+    async fn seal(&self, inner: &impl Sealable) -> Result<Sealed, Error> {
         self.require_trust()?;
         let mut service = self.agent_service();
         let key = self
             .call(PROMPT_ANSWER, service.get_sealing_key(GetSealingKeyRequest {}))
             .await?;
-        let sealed = sealing::seal(spec, &key.public_key, &key.instance_id)?;
-        let request = AddAccountRequest {
-            enc: sealed.enc,
-            ciphertext: sealed.ciphertext,
-        };
-        self.call(PROMPT_ANSWER, service.add_account(request)).await
+        Ok(sealing::seal(inner, &key.public_key, &key.instance_id)?)
     }
 
     /// Unloads one account.

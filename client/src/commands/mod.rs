@@ -4,6 +4,7 @@ mod add;
 mod exec;
 mod list;
 mod load;
+mod lock;
 mod remove;
 mod status;
 mod stop;
@@ -67,6 +68,8 @@ pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result
         Command::List(_) => list::run(invocation).await,
         Command::Status(_) => status::run(invocation).await,
         Command::Remove(args) => remove::run(invocation, args).await,
+        Command::Lock(args) => lock::lock(invocation, args).await,
+        Command::Unlock(args) => lock::unlock(invocation, args).await,
         Command::Stop => stop::run(invocation).await,
     }
 }
