@@ -194,8 +194,10 @@ impl Accounts {
             .as_ref()
             .is_some_and(|secret| secret.is_empty() || secret.len() > MAX_FIELD_BYTES)
         {
+            let what = "the consumer secret is empty or longer than 512 bytes".to_owned();
             return Err(Failure::Invalid(
-                "the consumer secret is empty or longer than 512 bytes".to_owned(),
+                what,
+                "check where the consumer secret comes from",
             ));
         }
         let key = Zeroizing::new(std::mem::take(&mut spec.private_key));
@@ -382,10 +384,13 @@ fn seconds(time: Duration) -> i64 {
 fn key_failure(rejected: KeyRejected) -> Failure {
     match rejected {
         KeyRejected::Locked => Failure::Locked,
-        rejected => Failure::Invalid(rejected.to_string()),
+        rejected => Failure::Invalid(
+            rejected.to_string(),
+            "use an RSA key of 2048 to 8192 bits: openssl genrsa -aes256 2048",
+        ),
     }
 }
 
 fn invalid_name(invalid: sfkey_proto::name::InvalidName) -> Failure {
-    Failure::Invalid(invalid.to_string())
+    Failure::Invalid(invalid.to_string(), "choose another name")
 }

@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
-use sfkey_proto::sealing::{KEY_LIFETIME_SECONDS, SealingKey};
+use sfkey_proto::sealing::{KEY_LIFETIME_SECONDS, PUBLIC_KEY_BYTES, SealingKey};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
     sync::OwnedSemaphorePermit,
+    task::AbortHandle,
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -37,7 +38,14 @@ pub struct Connections(Arc<Mutex<HashMap<u64, CancellationToken>>>);
 pub struct Caller {
     id: u64,
     peer: Peer,
-    sealing: Arc<Mutex<Option<SealingKey>>>,
+    sealing: Arc<Mutex<Option<UnusedKey>>>,
+}
+
+/// A sealing key that waits for its one request, and the timer that destroys it when none comes.
+#[derive(Debug)]
+struct UnusedKey {
+    key: SealingKey,
+    timer: AbortHandle,
 }
 
 impl Connections {
@@ -95,28 +103,36 @@ impl Caller {
     /// Makes the sealing key of this connection, in place of an unused one, and returns its public half.
     /// It is destroyed after 120 s even if nothing comes.
     #[must_use]
-    pub fn make_sealing_key(&self) -> [u8; 32] {
+    pub fn make_sealing_key(&self) -> [u8; PUBLIC_KEY_BYTES] {
         let key = SealingKey::generate();
         let public = key.public_key();
-        *self.slot() = Some(key);
         let slot = Arc::downgrade(&self.sealing);
-        tokio::spawn(async move {
+        let timer = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(KEY_LIFETIME_SECONDS.into())).await;
             if let Some(slot) = slot.upgrade() {
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.take_if(|key| key.public_key() == public);
+                slot.take_if(|unused| unused.key.public_key() == public);
             }
         });
+        let unused = UnusedKey {
+            key,
+            timer: timer.abort_handle(),
+        };
+        if let Some(replaced) = self.slot().replace(unused) {
+            replaced.timer.abort();
+        }
         public
     }
 
     /// Takes the sealing key: whatever becomes of the message, the key opens no other.
     #[must_use]
     pub fn take_sealing_key(&self) -> Option<SealingKey> {
-        self.slot().take()
+        let UnusedKey { key, timer } = self.slot().take()?;
+        timer.abort();
+        Some(key)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<SealingKey>> {
+    fn slot(&self) -> MutexGuard<'_, Option<UnusedKey>> {
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -223,5 +239,35 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unused_sealing_key_is_destroyed_after_two_minutes() {
+        let caller = Caller::for_test(Peer::for_test(1000));
+        let _public = caller.make_sealing_key();
+        tokio::time::sleep(Duration::from_secs(119)).await;
+        assert!(caller.slot().is_some());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(caller.take_sealing_key().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_sealing_key_takes_the_place_and_the_time_of_the_old_one() {
+        let caller = Caller::for_test(Peer::for_test(1000));
+        let first = caller.make_sealing_key();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let second = caller.make_sealing_key();
+        assert_ne!(first, second);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(
+            caller.take_sealing_key().map(|key| key.public_key()),
+            Some(second)
+        );
+        assert!(caller.take_sealing_key().is_none(), "it opens one message");
     }
 }

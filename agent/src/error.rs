@@ -40,8 +40,8 @@ pub enum Failure {
     },
     /// A specification that cannot be taken.
     Identity(IdentityRejected),
-    /// Any other request that cannot be taken.
-    Invalid(String),
+    /// Any other request that cannot be taken: what is wrong, and what to do.
+    Invalid(String, &'static str),
     /// A limit is reached: what is full.
     Limit(&'static str),
     /// A method of a later version.
@@ -91,7 +91,7 @@ impl From<Failure> for Refusal {
             Failure::WrongPassphrase => Self::new(
                 Reason::WrongPassphrase,
                 "the passphrase does not unlock the agent",
-                "try the passphrase that the agent was locked with; sfkey stop ends the agent without it",
+                "sfkey unlock, with the passphrase that locked it; without it only sfkey stop is left",
             ),
             Failure::Denied(denied) => Self::new(denied.reason(), denied.to_string(), denied.fix()),
             Failure::Exchange { account, host, error } => exchange(&account, &host, error),
@@ -100,7 +100,7 @@ impl From<Failure> for Refusal {
                 rejected.to_string(),
                 "correct the setting and add the account again",
             ),
-            Failure::Invalid(what) => Self::new(Reason::Invalid, what, ""),
+            Failure::Invalid(what, fix) => Self::new(Reason::Invalid, what, fix),
             Failure::Limit(what) => Self::new(
                 Reason::Limit,
                 format!("the agent's limit of {what} is reached"),

@@ -101,7 +101,7 @@ impl Lock {
     async fn turn(&self, turn: Turn, caller: &Caller, passphrase: Zeroizing<Vec<u8>>) -> Result<(), Failure> {
         if passphrase.is_empty() || passphrase.len() > MAX_PASSPHRASE_BYTES {
             let what = format!("a passphrase has 1 to {MAX_PASSPHRASE_BYTES} bytes");
-            return Err(Failure::Invalid(what));
+            return Err(Failure::Invalid(what, "choose another passphrase"));
         }
         let (reply, answer) = oneshot::channel();
         let sent = self.0.try_send(Request {
@@ -172,7 +172,10 @@ impl Task {
                 Err(Failure::WrongPassphrase)
             }
             Err(LockError::Locked) => Err(Failure::Locked),
-            Err(LockError::NotLocked) => Err(Failure::Invalid(LockError::NotLocked.to_string())),
+            Err(LockError::NotLocked) => Err(Failure::Invalid(
+                LockError::NotLocked.to_string(),
+                "sfkey lock locks it",
+            )),
             Err(LockError::NoMemory) => Err(Failure::Internal("no memory for the master secret")),
         }
     }
@@ -243,11 +246,11 @@ mod tests {
         let (lock, locked) = start();
         for text in [String::new(), "x".repeat(MAX_PASSPHRASE_BYTES + 1)] {
             let refused = lock.lock(control(), &caller(), passphrase(&text)).await;
-            assert!(matches!(refused, Err(Failure::Invalid(_))));
+            assert!(matches!(refused, Err(Failure::Invalid(..))));
         }
         assert!(matches!(
             lock.unlock(control(), &caller(), passphrase("x")).await,
-            Err(Failure::Invalid(_))
+            Err(Failure::Invalid(..))
         ));
         assert!(!*locked.borrow());
     }

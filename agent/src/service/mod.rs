@@ -94,13 +94,16 @@ impl Service {
     fn open<M: Sealable>(&self, caller: &Caller, enc: Vec<u8>, ciphertext: Vec<u8>) -> Result<M, Failure> {
         let key = caller.take_sealing_key().ok_or_else(no_sealing_key)?;
         key.open(&Sealed { enc, ciphertext }, &self.0.instance_id)
-            .map_err(|error| Failure::Invalid(error.to_string()))
+            .map_err(|error| Failure::Invalid(error.to_string(), NEW_KEY))
     }
 }
 
+/// What to do when a sealed request does not open.
+const NEW_KEY: &str = "call GetSealingKey on the same connection, once for every sealed request";
+
 fn no_sealing_key() -> Failure {
     Failure::Invalid(
-        "this connection has no sealing key: call GetSealingKey first, once for every sealed request"
-            .to_owned(),
+        "this connection has no sealing key, or used it up".to_owned(),
+        NEW_KEY,
     )
 }
