@@ -122,8 +122,9 @@ fn integers(mut rest: Elements<'_>) -> Kind {
     }
 }
 
-/// Certificates and requests differ in what is signed: a request begins with its version and then the subject's
-/// name, a certificate with its version in brackets, or (X.509 v1) its serial number and then an algorithm.
+/// Certificates and requests differ in what is signed: a request begins with its version and then the
+/// subject's name, a certificate with its version in brackets, or (X.509 v1) its serial number and then an
+/// algorithm.
 fn signed(content: &[u8]) -> Option<Kind> {
     let mut content = Elements::of(content).ok()?;
     if content.next().ok()?.tag() != Tag::Integer {

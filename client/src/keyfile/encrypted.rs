@@ -20,8 +20,8 @@ use super::{
 /// `pbeWithSHAAnd3-KeyTripleDES-CBC` (RFC 7292, appendix C).
 const SHA1_TRIPLE_DES_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.3");
 
-/// Most hash blocks that a passphrase may cost. About 2 s of one slow core; 8 million iterations of PBKDF2 with
-/// SHA-256, six times the largest number that OWASP recommends for any hash.
+/// Most hash blocks that a passphrase may cost. About 2 s of one slow core; 8 million iterations of PBKDF2
+/// with SHA-256, six times the largest number that OWASP recommends for any hash.
 pub(super) const MAX_HASH_BLOCKS: u64 = 16_000_000;
 
 /// Most memory that scrypt may take, in bytes: N = 2^17 with r = 8, the largest that OWASP recommends.
@@ -91,8 +91,8 @@ impl Encrypted {
 }
 
 impl Scheme {
-    /// What the length of every ciphertext is a multiple of: a file that was cut off is then told from a wrong
-    /// passphrase.
+    /// What the length of every ciphertext is a multiple of: a file that was cut off is then told from a
+    /// wrong passphrase.
     fn block_bytes(&self) -> usize {
         match self {
             Self::Pbes2(parameters) => match parameters.encryption {
@@ -120,15 +120,16 @@ fn pbes2(parameters: AnyRef<'_>) -> Result<Box<Parameters>, KeyFileError> {
     Ok(Box::new(parameters))
 }
 
-/// An iteration hashes two blocks for every stretch of key that one hash yields. Blocks of SHA-384 and SHA-512
-/// are twice as large, and take about twice as long.
+/// An iteration hashes two blocks for every stretch of key that one hash yields. Blocks of SHA-384 and
+/// SHA-512 are twice as large, and take two to four times as long where only the shorter hashes have
+/// instructions.
 fn check_pbkdf2(kdf: &Pbkdf2Params, encryption: &EncryptionScheme) -> Result<(), KeyFileError> {
     let (hash_bytes, weight) = match kdf.prf {
         Pbkdf2Prf::HmacWithSha1 => (20, 1),
         Pbkdf2Prf::HmacWithSha224 => (28, 1),
         Pbkdf2Prf::HmacWithSha256 => (32, 1),
-        Pbkdf2Prf::HmacWithSha384 => (48, 2),
-        Pbkdf2Prf::HmacWithSha512 => (64, 2),
+        Pbkdf2Prf::HmacWithSha384 => (48, 3),
+        Pbkdf2Prf::HmacWithSha512 => (64, 3),
         _ => return Err(KeyFileError::UnsupportedEncryption),
     };
     let stretches = encryption.key_size().div_ceil(hash_bytes) as u64;

@@ -105,7 +105,8 @@ pub enum KeyFileError {
 const NEW_KEY: &str = "make a new key pair: sfkey keygen";
 
 impl KeyFileError {
-    /// What to do next, as one line. `file` is the file's name as the user gave it, and is quoted for a shell.
+    /// What to do next, as one line. `file` is the file's name as the user gave it, and is quoted for a
+    /// shell.
     pub fn fix(&self, file: &str) -> String {
         let file = &quoted(file);
         match self {

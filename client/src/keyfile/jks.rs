@@ -1,9 +1,9 @@
 //! JKS, Java's old keystore and what "Export to Keystore" in Salesforce yields.
 //!
-//! The format is that of `sun.security.provider.JavaKeyStore`, the protection of a key that of its `KeyProtector`:
-//! the key is XORed with a chain of SHA-1 digests and followed by a digest of passphrase and key. The keystore's
-//! own digest, which needs the keystore's passphrase, is not looked at: the key's passphrase may be another one,
-//! and the key's digest says whether that is right.
+//! The format is that of `sun.security.provider.JavaKeyStore`, the protection of a key that of its
+//! `KeyProtector`: the key is XORed with a chain of SHA-1 digests and followed by a digest of passphrase and
+//! key. The keystore's own digest, which needs the keystore's passphrase, is not looked at: the key's
+//! passphrase may be another one, and the key's digest says whether that is right.
 
 use pkcs8::der::asn1::ObjectIdentifier;
 use sha1::{Digest, Sha1};

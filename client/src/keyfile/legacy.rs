@@ -62,7 +62,8 @@ impl LegacyPem {
     }
 }
 
-/// `EVP_BytesToKey` with MD5 and one iteration, as OpenSSL's PEM uses it. A shorter key is the beginning of it.
+/// `EVP_BytesToKey` with MD5 and one iteration, as OpenSSL's PEM uses it. A shorter key is the beginning of
+/// it.
 fn bytes_to_key(passphrase: &Passphrase, salt: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     let (first, second) = key.split_at_mut(16);

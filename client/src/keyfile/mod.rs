@@ -6,11 +6,11 @@
 //! ```
 //!
 //! [`KeyFile::read`] already refuses what can never become a key (a certificate, an elliptic-curve key, a web
-//! page), so that nobody is asked for a passphrase in vain. [`KeyFile::decode`] takes the passphrase and yields a
-//! [`PrivateKey`], which exists only for an RSA key that passed every check.
+//! page), so that nobody is asked for a passphrase in vain. [`KeyFile::decode`] takes the passphrase and
+//! yields a [`PrivateKey`], which exists only for an RSA key that passed every check.
 //!
-//! A key file is hostile input. Its size is bounded before it is read, the cost of its key derivation before it
-//! is run, and every buffer that held key material is wiped when it is dropped.
+//! A key file is hostile input. Its size is bounded before it is read, the cost of its key derivation before
+//! it is run, and every buffer of this module that held key material is wiped when it is dropped.
 
 mod der;
 mod encrypted;
@@ -58,8 +58,8 @@ enum Content {
 impl KeyFile {
     /// Reads a key file, at most [`MAX_KEYSTORE_BYTES`] of it.
     ///
-    /// Pipes (`/dev/fd/63`, as shells give for `<(command)`) are read while they deliver; devices, sockets and
-    /// directories are refused.
+    /// Pipes (`/dev/fd/63`, as shells give for `<(command)`) are read while they deliver; devices, sockets
+    /// and directories are refused.
     ///
     /// # Errors
     /// Whatever keeps the file from being read, and whatever shows that it holds no usable private key.

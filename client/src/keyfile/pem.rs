@@ -1,6 +1,7 @@
 //! PEM as it is found: one line or many, indented, quoted, with text around it and the old headers inside.
 //!
-//! RFC 7468 is stricter than what editors, shells and CI systems leave of a PEM, so the blocks are found here.
+//! RFC 7468 is stricter than what editors, shells and CI systems leave of a PEM, so the blocks are found
+//! here.
 
 use zeroize::Zeroizing;
 
@@ -48,8 +49,8 @@ pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, KeyFileError> {
 }
 
 impl<'a> Block<'a> {
-    /// The headers and the decoded bytes. Headers are told by their colon, which base64 does not have, so that
-    /// they are found even where a shell turned all line ends to blanks.
+    /// The headers and the decoded bytes. Headers are told by their colon, which base64 does not have, so
+    /// that they are found even where a shell turned all line ends to blanks.
     pub(super) fn body(&self) -> Result<Body<'a>, KeyFileError> {
         let mut dek_info = None;
         let mut digits = Vec::new();

@@ -1,8 +1,9 @@
 //! PKCS#12 (RFC 7292): finds the one key of a keystore, and opens the encryption that is PKCS#12's own.
 //!
-//! Certificates are passed over. So is the MAC: it would cost a second key derivation to say what the padding and
-//! the key's own structure say as well, that the passphrase is right. Keys stand in the part of the file that is
-//! not encrypted as a whole, each "shrouded" by itself: OpenSSL, Java, NSS, Windows and macOS all write them so.
+//! Certificates are passed over. So is the MAC: it would cost a second key derivation to say what the padding
+//! and the key's own structure say as well, that the passphrase is right. Keys stand in the part of the file
+//! that is not encrypted as a whole, each "shrouded" by itself: OpenSSL, Java, NSS, Windows and macOS all
+//! write them so.
 
 use des::TdesEde3;
 use pkcs8::der::{AnyRef, Tag, Tagged, asn1::ObjectIdentifier};

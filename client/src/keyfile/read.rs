@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use super::{KeyFileError, MAX_KEYSTORE_BYTES};
 
-/// How long a pipe may stay silent, in seconds. Long enough for a password manager to answer, short enough not
-/// to look like a hang.
+/// How long a pipe may stay silent, in seconds. Long enough for a password manager to answer, short enough
+/// not to look like a hang.
 const PIPE_SILENCE_SECONDS: i64 = 5;
 
 const READ_BY_GROUP_OR_OTHERS: u32 = 0o044;
@@ -49,8 +49,8 @@ pub(super) fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     }
 }
 
-/// Reads to the end, but never more than the cap and one byte, by which the file is known to be too large. The buffer is as large as it may become from the
-/// start: growing would leave copies of the key behind.
+/// Reads to the end, but never more than the cap and one byte, by which the file is known to be too large.
+/// The buffer is as large as it may become from the start: growing would leave copies of the key behind.
 pub(super) fn stream(reader: impl Read) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let cap = MAX_KEYSTORE_BYTES + 1;
     let mut bytes = Zeroizing::new(vec![0; cap]);

@@ -3,8 +3,8 @@
 use base64ct::{Base64Unpadded, Encoding};
 use zeroize::Zeroizing;
 
-/// Plain bytes with real line ends: a byte order mark is dropped, UTF-16 with one (what PowerShell's `>` writes)
-/// becomes ASCII, and literal `\n`, `\r` and `\t`, at whatever depth of escaping, become white space.
+/// Plain bytes with real line ends: a byte order mark is dropped, UTF-16 with one (what PowerShell's `>`
+/// writes) becomes ASCII, and literal `\n`, `\r` and `\t`, at whatever depth of escaping, become white space.
 pub(super) fn normalised(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let narrow;
     let bytes = match bytes {

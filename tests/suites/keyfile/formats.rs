@@ -199,8 +199,8 @@ fn pkcs12_without_exactly_one_key_is_refused() {
     assert_eq!(decode(rc2).err(), Some(KeyFileError::UnsupportedKeystore));
 }
 
-/// Made by `keytool -genkeypair -storetype PKCS12 -storepass store-secret -keyalg RSA -keysize 2048`, one with
-/// `-J-Dkeystore.pkcs12.legacy=true`; the fingerprints come from openssl.
+/// Made by `keytool -genkeypair -storetype PKCS12 -storepass store-secret -keyalg RSA -keysize 2048`, one
+/// with `-J-Dkeystore.pkcs12.legacy=true`; the fingerprints come from openssl.
 #[test]
 fn pkcs12_is_read_as_new_and_old_java_write_it() {
     for (keystore, fingerprint) in [
@@ -223,7 +223,8 @@ fn pkcs12_is_read_as_new_and_old_java_write_it() {
 }
 
 /// The keystores were made by `keytool -genkeypair -storetype JKS -storepass store-secret -keypass key-secret
-/// -keyalg RSA -keysize 2048`; the digests come from `keytool -importkeystore -deststoretype PKCS12` and openssl.
+/// -keyalg RSA -keysize 2048`; the digests come from `keytool -importkeystore -deststoretype PKCS12` and
+/// openssl.
 #[test]
 fn jks_is_read_with_the_passphrase_of_the_key() {
     let key = decode_with(ONE_KEY_JKS, "key-secret").expect("the keystore's one key");

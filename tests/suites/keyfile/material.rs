@@ -30,7 +30,8 @@ impl Material {
         material
     }
 
-    /// Runs openssl in the directory of the key. Arguments are split at blanks; `@` stands for the passphrase.
+    /// Runs openssl in the directory of the key. Arguments are split at blanks; `@` stands for the
+    /// passphrase.
     pub(crate) fn openssl(&self, arguments: &str) -> Vec<u8> {
         let arguments = arguments
             .split_ascii_whitespace()
