@@ -1,0 +1,51 @@
+# `make` lists what there is to make. Everything lands below target/, and `make install` below PREFIX.
+
+SHELL := /bin/sh
+PREFIX ?= /usr/local
+CARGO ?= cargo
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# Where both binaries stand once they are built.
+DIST = $(TARGET)/dist
+
+.PHONY: help demo test check build built install clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## a simulated org, a key made by openssl, a token, a query
+	@tests/demo/demo.sh
+
+test: ## every suite; installs what they need and says so
+	@.ci/test
+
+check: ## what is quick: format, rules, spelling, clippy, unit tests
+	@.ci/lint
+	$(CARGO) test --quiet --workspace --lib --bins
+
+# The client is linked statically: it starts for every token, and loading shared libraries is a good part of what
+# starting costs. An explicit --target keeps the flag away from build scripts and procedural macros, which cannot
+# be static.
+build: ## sfkey-agent, and sfkey linked statically, for release
+	$(CARGO) build --release --package sfkey-agent
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" \
+		$(CARGO) build --release --package sfkey --bin sfkey --target $(HOST)
+	@install -D $(TARGET)/release/sfkey-agent $(DIST)/sfkey-agent
+	@install -D $(TARGET)/$(HOST)/release/sfkey $(DIST)/sfkey
+	@ldd $(DIST)/sfkey 2>&1 | grep -q -E 'statically linked|not a dynamic executable' || \
+		{ echo 'error: $(DIST)/sfkey is linked dynamically' >&2; exit 1; }
+	@ls -l $(DIST)/sfkey-agent $(DIST)/sfkey
+
+built:
+	@test -x $(DIST)/sfkey && test -x $(DIST)/sfkey-agent || \
+		{ echo 'error: nothing is built yet' >&2; echo 'try: make build' >&2; exit 1; }
+
+# Under sudo only what was built before is copied: root should build nothing in a user's tree.
+install: $(if $(SUDO_UID),built,build) ## sfkey and sfkey-agent into PREFIX/bin; PREFIX and DESTDIR as usual
+	install -D -m 0755 $(DIST)/sfkey $(DESTDIR)$(PREFIX)/bin/sfkey
+	install -D -m 0755 $(DIST)/sfkey-agent $(DESTDIR)$(PREFIX)/bin/sfkey-agent
+
+clean: ## remove what was built and installed for tests
+	$(CARGO) clean
