@@ -143,7 +143,7 @@ impl SecretPage {
 
     #[cfg(target_os = "linux")]
     fn advise(&self, advice: rustix::mm::Advice) -> io::Result<()> {
-        // SAFETY: the range is this value's own mapping, and none of the advices used changes its content
+        // SAFETY: the range is this value's own mapping, and no advice used here changes its content
         // in this process.
         unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.length, advice) }?;
         Ok(())

@@ -1,0 +1,39 @@
+//! What the end-to-end suites stand on: real binaries, real sockets, and a simulator over TLS.
+//!
+//! ```text
+//! binaries   the built programs, and a refusal to test stale ones
+//! home       a private place: socket directory, HOME, XDG directories
+//! agent      sfkey-agent as a process: start, log, signals, end
+//! calls      gRPC over its socket, and what a failure must look like
+//! command    sfkey as a command, with a clean environment
+//! keys       RSA keys and the files that people keep them in
+//! terminal   a pseudo-terminal with a person in front of it
+//! stage      simulator, agent and a loaded account, in one line
+//! canary     secrets that must not be found, and the hunt for them
+//! stranger   another user
+//! stopwatch  the one place that reads a clock
+//! ```
+//!
+//! Everything panics with a reason where a test could not go on: a test that cannot run has failed.
+
+pub mod agent;
+pub mod binaries;
+pub mod calls;
+pub mod canary;
+pub mod command;
+pub mod home;
+pub mod keys;
+pub mod stage;
+pub mod stopwatch;
+pub mod stranger;
+pub mod terminal;
+
+pub use agent::{Agent, Launch};
+pub use calls::{Calls, refusal};
+pub use canary::Canaries;
+pub use command::{Ran, Sfkey};
+pub use home::Home;
+pub use keys::TestKey;
+pub use stage::{Stage, StageSetup};
+pub use stopwatch::Stopwatch;
+pub use terminal::Terminal;

@@ -1,0 +1,15 @@
+//! `sfkey-agent` from outside: the real program on a real socket, against the simulator over TLS.
+
+mod accounts;
+mod assertions;
+mod edge;
+mod exchange;
+mod faults;
+mod refusals;
+mod sealing;
+mod secrets;
+mod services;
+mod start;
+mod stop;
+mod strangers;
+mod wire;

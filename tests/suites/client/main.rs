@@ -1,0 +1,14 @@
+//! `sfkey` from outside: the real command with a real agent, against the simulator over TLS.
+
+mod add;
+mod bench;
+mod errors;
+mod exec;
+mod keys;
+mod lock;
+mod on_demand;
+mod secrets;
+mod state;
+mod terminal;
+mod token;
+mod trust;
