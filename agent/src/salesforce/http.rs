@@ -110,44 +110,7 @@ impl HttpEndpoint {
         let response = request.send().await.map_err(|error| network(&error))?;
         let (status, date) = (response.status(), date_of(&response));
         let body = read_bounded(response).await?;
-        self.judge(host, status, date, &body, assertion.expose())
-    }
-
-    fn judge(
-        &self,
-        host: &TokenHost,
-        status: StatusCode,
-        date: Option<i64>,
-        body: &[u8],
-        assertion: &str,
-    ) -> Result<Grant, ExchangeError> {
-        let malformed = |what: &str| ExchangeError::Malformed(answer(status, "", what));
-        let Ok(parsed) = serde_json::from_slice::<TokenAnswer>(body) else {
-            return Err(not_json(status, body, assertion));
-        };
-        if !status.is_success() {
-            return Err(oauth_error(status, &parsed, assertion));
-        }
-        let token = parsed.access_token.filter(|token| is_token(token));
-        let access_token = token.ok_or_else(|| malformed("200 without a well-formed access_token"))?;
-        if parsed
-            .token_type
-            .is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"))
-        {
-            return Err(malformed("200 with a token_type that is not Bearer"));
-        }
-        let instance_url = parsed
-            .instance_url
-            .and_then(|url| host.accepts_instance(&url, &self.trusted))
-            .ok_or_else(|| malformed("200 without an instance_url under a Salesforce domain"))?;
-        Ok(Grant {
-            access_token,
-            instance_url,
-            id: parsed.id.filter(|id| is_line(id)),
-            scope: parsed.scope.filter(|scope| is_line(scope)),
-            expires_in: parsed.expires_in.and_then(Seconds::value),
-            date,
-        })
+        judge(host, &self.trusted, status, date, &body, assertion.expose())
     }
 }
 
@@ -163,6 +126,50 @@ impl TokenEndpoint for HttpEndpoint {
             asked.unwrap_or_else(|_| Err(ExchangeError::Network("no answer in time".to_owned())))
         })
     }
+}
+
+/// What an answer is worth: a grant that was checked for its form and its `instance_url`, or why there is none.
+///
+/// `date` is the answer's `Date` in UTC epoch seconds, and goes into the grant as it is. Nothing is sent and
+/// nothing is read here.
+///
+/// # Errors
+/// [`ExchangeError`], whose text holds neither `assertion` nor whatever else looks like a credential.
+pub fn judge(
+    host: &TokenHost,
+    trusted: &TrustedHosts,
+    status: StatusCode,
+    date: Option<i64>,
+    body: &[u8],
+    assertion: &str,
+) -> Result<Grant, ExchangeError> {
+    let malformed = |what: &str| ExchangeError::Malformed(answer(status, "", what));
+    let Ok(parsed) = serde_json::from_slice::<TokenAnswer>(body) else {
+        return Err(not_json(status, body, assertion));
+    };
+    if !status.is_success() {
+        return Err(oauth_error(status, &parsed, assertion));
+    }
+    let token = parsed.access_token.filter(|token| is_token(token));
+    let access_token = token.ok_or_else(|| malformed("200 without a well-formed access_token"))?;
+    if parsed
+        .token_type
+        .is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"))
+    {
+        return Err(malformed("200 with a token_type that is not Bearer"));
+    }
+    let instance_url = parsed
+        .instance_url
+        .and_then(|url| host.accepts_instance(&url, trusted))
+        .ok_or_else(|| malformed("200 without an instance_url under a Salesforce domain"))?;
+    Ok(Grant {
+        access_token,
+        instance_url,
+        id: parsed.id.filter(|id| is_line(id)),
+        scope: parsed.scope.filter(|scope| is_line(scope)),
+        expires_in: parsed.expires_in.and_then(Seconds::value),
+        date,
+    })
 }
 
 impl Seconds {
@@ -285,11 +292,10 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> Result<Grant, ExchangeError> {
-        let endpoint =
-            HttpEndpoint::new(Timeouts::default(), TrustedHosts::default()).expect("TLS can be set up");
         let host = TokenHost::parse("https://login.salesforce.com").expect("a token host");
-        endpoint.judge(
+        judge(
             &host,
+            &TrustedHosts::default(),
             StatusCode::from_u16(status).expect("a status"),
             None,
             body.as_bytes(),

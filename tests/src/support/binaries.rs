@@ -12,6 +12,10 @@ use std::{
 /// When it is missing, or older than one of its sources: a test of yesterday's program proves nothing.
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
+    // Cargo has just built the programs of the package under test, and names them.
+    if let Some(path) = env::var_os(format!("CARGO_BIN_EXE_{name}")) {
+        return PathBuf::from(path);
+    }
     let path = directory().join(name);
     match staleness(&path) {
         Ok(()) => path,
