@@ -31,7 +31,14 @@ const PREFACE_BYTES: usize = 24;
 
 /// The open connections, for whoever must close them.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<HashMap<u64, CancellationToken>>>);
+pub struct Connections(Arc<Mutex<HashMap<u64, Entry>>>);
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    close: CancellationToken,
+    /// The preface came: there may be requests in work.
+    spoke: bool,
+}
 
 /// What a request knows of the connection that it came over.
 #[derive(Clone, Debug)]
@@ -60,22 +67,30 @@ impl Connections {
         self.table()
             .iter()
             .filter(|(id, _)| **id != than.id)
-            .for_each(|(_, close)| close.cancel());
+            .for_each(|(_, entry)| entry.close.cancel());
     }
 
     /// Closes every connection.
     pub fn close_all(&self) {
-        self.table().values().for_each(CancellationToken::cancel);
+        self.table().values().for_each(|entry| entry.close.cancel());
+    }
+
+    /// Closes every connection that has not said anything yet.
+    pub fn close_silent(&self) {
+        self.table()
+            .values()
+            .filter(|entry| !entry.spoke)
+            .for_each(|entry| entry.close.cancel());
     }
 
     fn enter(&self) -> (u64, CancellationToken) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (id, close) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        self.table().insert(id, close.clone());
-        (id, close)
+        let (id, entry) = (NEXT.fetch_add(1, Ordering::Relaxed), Entry::default());
+        self.table().insert(id, entry.clone());
+        (id, entry.close)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,6 +222,10 @@ impl AsyncRead for Connection {
         *received += buf.filled().len() - before;
         if *received >= PREFACE_BYTES {
             self.preface = None;
+            let id = self.caller.id;
+            if let Some(entry) = self.connections.table().get_mut(&id) {
+                entry.spoke = true;
+            }
         } else if read.is_pending() && deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         }

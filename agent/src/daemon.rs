@@ -133,6 +133,7 @@ impl Daemon {
     /// When the server fails on its last steps.
     pub async fn drain(mut self) -> anyhow::Result<()> {
         self.accepting.abort();
+        self.service.close_silent();
         self.drain.request();
         tokio::select! {
             ended = tokio::time::timeout(DRAIN_TIME, &mut self.serving) => match ended {

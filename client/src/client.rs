@@ -16,7 +16,7 @@ use tonic::{Code, Response, Status, transport::Channel};
 use zeroize::Zeroizing;
 
 use crate::{
-    connect::{Connection, socket_path},
+    connect::{Connection, Trust, socket_path},
     environment::Environment,
     error::Error,
 };
@@ -63,7 +63,16 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Broken`].
     pub async fn connect_to(socket: &Path) -> Result<Self, Error> {
-        let connection = Connection::open(socket).await?;
+        let connection = Connection::open(socket, Trust::NotNeeded).await?;
+        Ok(Self { connection })
+    }
+
+    /// The same, for whoever is about to send a secret: an agent that may not have it is sent no byte at all.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::Broken`], [`Error::Untrusted`].
+    pub async fn connect_trusted(socket: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(socket, Trust::Required).await?;
         Ok(Self { connection })
     }
 

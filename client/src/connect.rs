@@ -38,12 +38,21 @@ pub struct Connection {
     peer: u32,
 }
 
+/// What the agent at the other end must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever answers: nothing secret is sent.
+    NotNeeded,
+    /// One that a secret may be sent to; judged before the first byte.
+    Required,
+}
+
 impl Connection {
     /// Connects to the agent at `socket`, within five seconds.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::Broken`].
-    pub async fn open(socket: &Path) -> Result<Self, Error> {
+    /// [`Error::Unreachable`], [`Error::Broken`], [`Error::Untrusted`].
+    pub async fn open(socket: &Path, trust: Trust) -> Result<Self, Error> {
         let unreachable = |source| Error::Unreachable {
             socket: socket.to_path_buf(),
             source,
@@ -52,6 +61,9 @@ impl Connection {
             .await
             .map_err(|error| unreachable(name_what_is_no_socket(socket, error)))?;
         let peer = stream.peer_cred().map_err(unreachable)?.uid();
+        if trust == Trust::Required {
+            require_trust(socket, peer)?;
+        }
         let once = Mutex::new(Some(TokioIo::new(stream)));
         let connector = tower::service_fn(move |_: Uri| {
             let stream = once.lock().ok().and_then(|mut stream| stream.take());
@@ -80,13 +92,16 @@ impl Connection {
     /// # Errors
     /// [`Error::Untrusted`].
     pub fn require_trust(&self) -> Result<(), Error> {
-        trust::judge(&self.socket, self.peer, rustix::process::geteuid().as_raw()).map_err(|why| {
-            Error::Untrusted {
-                socket: self.socket.clone(),
-                why,
-            }
-        })
+        require_trust(&self.socket, self.peer)
     }
+}
+
+fn require_trust(socket: &Path, peer: u32) -> Result<(), Error> {
+    let own = rustix::process::geteuid().as_raw();
+    trust::judge(socket, peer, own).map_err(|why| Error::Untrusted {
+        socket: socket.to_path_buf(),
+        why,
+    })
 }
 
 /// connect(2) refuses a file that is no socket in the same words as a socket that nobody serves.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT, DATE},
+    header::{ACCEPT, CONTENT_TYPE, DATE},
     redirect::Policy,
 };
 use serde::Deserialize;
@@ -109,6 +109,10 @@ impl HttpEndpoint {
             .form(&form);
         let response = request.send().await.map_err(|error| network(&error))?;
         let (status, date) = (response.status(), date_of(&response));
+        if status.is_success() && !is_called_json(&response) {
+            let what = format!("{} that is not called JSON", status.as_u16());
+            return Err(ExchangeError::Malformed(answer(status, "", &what)));
+        }
         let body = read_bounded(response).await?;
         judge(host, &self.trusted, status, date, &body, assertion.expose())
     }
@@ -260,6 +264,20 @@ fn answer(status: StatusCode, error: &str, description: &str) -> SalesforceAnswe
         error_description: description.to_owned(),
         http_status: status.as_u16(),
     }
+}
+
+/// RFC 6749, section 5.1: a token comes as application/json. Whatever else a portal or a proxy has put there is
+/// no token, however it may look.
+fn is_called_json(response: &Response) -> bool {
+    let named = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|name| name.to_str().ok())
+        .unwrap_or_default();
+    named
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn date_of(response: &Response) -> Option<i64> {

@@ -80,6 +80,11 @@ impl Service {
         self.0.table.connections().close_all();
     }
 
+    /// Closes the connections that never asked for anything: there is nothing to wait for.
+    pub fn close_silent(&self) {
+        self.0.table.connections().close_silent();
+    }
+
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Failure::Internal("a request came without a connection"))?;

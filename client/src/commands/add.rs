@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sfkey::{Client, Environment, proto::AccountName};
+use sfkey::{Environment, proto::AccountName};
 
 use super::{
     Invocation,
@@ -49,7 +49,7 @@ async fn add_one(
         ..Loading::explicit(name, &entry)
     };
     loading.require_complete(&invocation.environment)?;
-    let agent = trusted_agent(invocation).await?;
+    let agent = invocation.connect_trusted().await?;
     hardening::harden();
     let added = loading.load(invocation, &agent).await?;
     let saved = match args.save {
@@ -69,7 +69,7 @@ async fn add_all(invocation: &Invocation<'_>, args: &AddArgs, config: &Config) -
         ));
     }
     let output = invocation.output;
-    let agent = trusted_agent(invocation).await?;
+    let agent = invocation.connect_trusted().await?;
     hardening::harden();
     let mut loaded = Vec::new();
     let mut failed: Option<Failure> = None;
@@ -114,13 +114,6 @@ fn among_others(output: &Output, earlier: Option<Failure>, failure: Failure) -> 
     }
     output.fail(&failure);
     earlier.unwrap_or_else(|| failure.told())
-}
-
-/// An agent that may be given a secret. Asked before the user is asked for a passphrase.
-async fn trusted_agent(invocation: &Invocation<'_>) -> Result<Client, Failure> {
-    let agent = invocation.connect().await?;
-    agent.require_trust()?;
-    Ok(agent)
 }
 
 /// What the command line says of the account. Its paths are relative to the working directory.

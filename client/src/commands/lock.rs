@@ -44,9 +44,7 @@ pub(super) async fn unlock(invocation: &Invocation<'_>, args: PassphraseArgs) ->
 /// An agent that may be sent a passphrase; asked before the user is.
 async fn trusted_agent(invocation: &Invocation<'_>) -> Result<Client, Failure> {
     hardening::harden();
-    let agent = invocation.connect().await?;
-    agent.require_trust()?;
-    Ok(agent)
+    invocation.connect_trusted().await
 }
 
 fn read(invocation: &Invocation<'_>, path: PathBuf) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -40,6 +40,12 @@ impl Invocation<'_> {
         Ok(Client::connect_to(&socket).await?)
     }
 
+    /// Connects to an agent that may be sent a secret, and to no other.
+    async fn connect_trusted(&self) -> Result<Client, Failure> {
+        let socket = connect::socket_path(self.socket.as_deref(), &self.environment)?;
+        Ok(Client::connect_trusted(&socket).await?)
+    }
+
     /// The account that is meant: the one named, else `SFKEY_ACCOUNT`, else empty, and the agent decides.
     fn account(&self, named: Option<&AccountName>) -> Result<String, Failure> {
         let variable = match (named, &self.environment.account) {
