@@ -40,8 +40,22 @@ install_packages() {
 # A Python that can make virtual environments; Debian splits that ability off.
 have_venv() { command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
+# Runs a command while nobody else installs NAME: of two `make test` in one tree the second waits, and then finds
+# everything there.
+alone_with() {
+    local lock=$tools/$1.lock
+    shift
+    mkdir -p "$tools"
+    (
+        if command -v flock >/dev/null; then flock 9; fi
+        "$@"
+    ) 9>"$lock"
+}
+
 # Makes the virtual environment NAME as the requirements file says, unless it is there just so.
-python_environment() {
+python_environment() { alone_with "$1" install_wheels "$@"; }
+
+install_wheels() {
     local directory=$tools/$1 requirements=$2 stamp=$tools/$1/requirements.txt
     [ -x "$directory/bin/python" ] && cmp -s "$requirements" "$stamp" && return 0
     have_venv || install_packages python3 python3-venv || return 1
@@ -54,9 +68,11 @@ python_environment() {
 }
 
 # Installs what FOLDER/package-lock.json names as NAME below the target directory, unless it is there just so.
-node_modules() {
+node_modules() { alone_with "$1" install_node_modules "$@"; }
+
+install_node_modules() {
     local directory=$tools/$1 folder=$2 lock=$2/package-lock.json
-    cmp -s "$lock" "$directory/installed.json" && return 0
+    [ -d "$directory/node_modules" ] && cmp -s "$lock" "$directory/installed.json" && return 0
     local packages
     packages=$(missing_packages node:nodejs npm:npm)
     # shellcheck disable=SC2086 # one word a package

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use rustix::{
@@ -58,8 +59,18 @@ pub fn act<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
 #[must_use]
 pub fn copy_of(name: &str, directory: &Path) -> PathBuf {
     let copy = directory.join(name);
-    fs::copy(binaries::built(name), &copy).expect("copied");
-    set_mode(&copy, 0o755);
+    // Written by another process: a file that this one has open for writing is inherited by every child that
+    // another test starts at that moment, and cannot be executed until that child has become its own program.
+    let copied = Command::new("install")
+        .args(["-m", "755"])
+        .arg(binaries::built(name))
+        .arg(&copy)
+        .status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "{} is not copied",
+        copy.display()
+    );
     set_mode(directory, 0o755);
     copy
 }

@@ -75,17 +75,29 @@ fn a_stranger_gets_neither_token_nor_status_of_an_open_socket() {
         let _words = Sfkey::program(program.clone(), &theirs, line)
             .as_user(UID)
             .run()
-            .failed(6);
+            .failed(3);
     }
+    let status = run(&stage, &["status", "--json"]).done().json();
+    assert_eq!(status["connections_refused"], 4);
+}
+
+#[test]
+fn a_stranger_gives_no_key_to_an_open_socket() {
+    if !is_possible("a_stranger_gives_no_key_to_an_open_socket") {
+        return;
+    }
+    let stage = Stage::empty();
+    stage.home.let_everybody_in();
+    let programs = tempfile::tempdir().expect("a directory");
+    let program = stranger::copy_of("sfkey", programs.path());
     let mut line = add_line(&stage, ACCOUNT, "-");
-    line.extend(["--socket".to_owned(), socket]);
+    line.extend(["--socket".to_owned(), shown(&stage.home.socket())]);
+    let theirs = Home::of_user(UID);
     let add = Sfkey::program(program, &theirs, line)
         .as_user(UID)
         .input(TestKey::of_app().pkcs8_pem());
     let (error, _) = add.run().failed(6);
     assert!(error.contains("another user"), "{error}");
-    let status = run(&stage, &["status", "--json"]).done().json();
-    assert_eq!(status["connections_refused"], 5);
 }
 
 #[test]
