@@ -25,7 +25,7 @@ use crate::{
     accounts::Accounts,
     agent::{Agent, Counters},
     clock::SystemClock,
-    config::Options,
+    config::{Options, Protection},
     custody::Custody,
     hardening::Hardening,
     launch,
@@ -37,6 +37,27 @@ use crate::{
     shutdown::{Asked, Signals, Stop},
     socket::{self, Bound, Table},
 };
+
+/// The system does not protect the master secret as much as was required.
+#[derive(Debug, thiserror::Error)]
+#[error("memory protection {} was required, and {} is what the system grants", required.name(), name(*reached))]
+pub struct TooLittleProtection {
+    required: Protection,
+    reached: MemoryProtection,
+}
+
+impl TooLittleProtection {
+    /// The next step.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self.reached {
+            MemoryProtection::Mlock => {
+                "use Linux 6.5 or newer, or require less: --require-memory-protection=mlock"
+            }
+            _ => "raise the limit of locked memory to 64 KiB or more (ulimit -l, LimitMEMLOCK=)",
+        }
+    }
+}
 
 /// A daemon that serves.
 pub struct Daemon {
@@ -169,13 +190,10 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
     let endpoint = HttpEndpoint::new(options.timeouts(), trusted.clone()).context("TLS cannot be set up")?;
     let custody = Custody::new().context("no memory for the master secret")?;
     let reached = custody.protection();
-    if let Some(required) = options.require_memory_protection {
-        anyhow::ensure!(
-            required.accepts(reached),
-            "memory protection {} was required, and {} is what the system grants",
-            required.name(),
-            name(reached),
-        );
+    if let Some(required) = options.require_memory_protection
+        && !required.accepts(reached)
+    {
+        return Err(TooLittleProtection { required, reached }.into());
     }
     let clock = Arc::new(SystemClock);
     Ok(Arc::new(Agent {

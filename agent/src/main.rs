@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use sfkey_agent::{
     config::Options,
-    daemon::Daemon,
+    daemon::{Daemon, TooLittleProtection},
     hardening, launch, logging,
     socket::{BindError, Bound},
 };
@@ -61,7 +61,11 @@ fn place(options: &Options) -> anyhow::Result<(u32, PathBuf)> {
     reason = "the last words of a process that did not come up"
 )]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let fix = error.downcast_ref::<BindError>().map(BindError::fix);
+    let occupied = error.downcast_ref::<BindError>().map(BindError::fix);
+    let unprotected = error
+        .downcast_ref::<TooLittleProtection>()
+        .map(|error| error.fix().to_owned());
+    let fix = occupied.or(unprotected);
     eprintln!("error: {error:#}");
     eprintln!("try: {}", fix.as_deref().unwrap_or("sfkey-agent --help"));
     ExitCode::FAILURE

@@ -189,7 +189,7 @@ fn a_socket_that_serves_tokens_only_says_so_and_gets_no_key() {
             let agent = Client::connect_to(&socket).await.expect("connected");
             for error in [
                 agent.status().await.expect_err("not served"),
-                agent.add(&AccountSpec::default()).await.expect_err("not served"),
+                agent.add(AccountSpec::default()).await.expect_err("not served"),
             ] {
                 assert!(matches!(error, Error::NotServed { .. }), "{error}");
             }
@@ -206,7 +206,7 @@ fn no_key_is_sent_through_a_directory_that_others_can_write() {
             let directory = socket.parent().expect("a parent");
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o770)).expect("mode set");
             let agent = Client::connect_to(&socket).await.expect("connected");
-            let error = agent.add(&AccountSpec::default()).await.expect_err("not trusted");
+            let error = agent.add(AccountSpec::default()).await.expect_err("not trusted");
             assert!(matches!(error, Error::Untrusted { .. }), "{error}");
         },
     );

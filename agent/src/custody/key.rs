@@ -12,7 +12,7 @@ use aws_lc_rs::{
     signature::{KeyPair as _, RSA_PKCS1_SHA256},
 };
 
-use super::{Custody, SealedSecret};
+use super::{Custody, SealedSecret, traces::without_traces};
 
 /// Smallest modulus taken, in bits: Salesforce refuses shorter ones.
 const MIN_BITS: usize = 2048;
@@ -106,8 +106,8 @@ fn fingerprint(pair: &KeyPair) -> Result<Fingerprint, KeyRejected> {
     ))
 }
 
-impl Signer for SealedKey {
-    fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+impl SealedKey {
+    fn sign_leaving_traces(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let pair = {
             let der = self.custody.open(&self.sealed).map_err(|_| SignError)?;
             KeyPair::from_der(&der).map_err(|_| SignError)?
@@ -121,6 +121,12 @@ impl Signer for SealedKey {
         )
         .map_err(|_| SignError)?;
         Ok(signature)
+    }
+}
+
+impl Signer for SealedKey {
+    fn sign_rs256(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        without_traces(|| self.sign_leaving_traces(message))
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -8,6 +8,7 @@ pub mod descriptors;
 mod key;
 mod lock;
 mod page;
+mod traces;
 
 use std::{
     fmt, io,
@@ -21,6 +22,7 @@ use aws_lc_rs::{
 use sfkey_proto::v1::MemoryProtection;
 use zeroize::Zeroizing;
 
+use self::traces::without_traces;
 use crate::clock::Clock;
 
 pub use lock::MAX_PASSPHRASE_BYTES;
@@ -99,6 +101,10 @@ impl Custody {
     /// # Errors
     /// [`CustodyError::Locked`].
     pub fn seal(&self, secret: &[u8]) -> Result<SealedSecret, CustodyError> {
+        without_traces(|| self.seal_leaving_traces(secret))
+    }
+
+    fn seal_leaving_traces(&self, secret: &[u8]) -> Result<SealedSecret, CustodyError> {
         // 96 random bits: at one secret a second a collision is not to be expected within a million years.
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).expect("the kernel's random source answered when custody was made");
@@ -116,6 +122,10 @@ impl Custody {
     /// # Errors
     /// [`CustodyError`].
     pub fn open(&self, sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, CustodyError> {
+        without_traces(|| self.open_leaving_traces(sealed))
+    }
+
+    fn open_leaving_traces(&self, sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, CustodyError> {
         let cipher = self.cipher()?;
         let mut buffer = Zeroizing::new(sealed.ciphertext.clone());
         let nonce = Nonce::assume_unique_for_key(sealed.nonce);
@@ -131,7 +141,7 @@ impl Custody {
     /// # Errors
     /// [`KeyRejected`] when the bytes are no sound RSA key of 2048 to 8192 bits, or custody is locked.
     pub fn import(self: &Arc<Self>, pkcs1: &[u8]) -> Result<Arc<dyn Signer>, KeyRejected> {
-        key::import(self, pkcs1)
+        without_traces(|| key::import(self, pkcs1))
     }
 
     /// Wraps the master secret under the passphrase and wipes it. Takes a key derivation, about 100 ms: call
@@ -140,6 +150,10 @@ impl Custody {
     /// # Errors
     /// [`LockError::Locked`].
     pub fn lock(&self, passphrase: &[u8], clock: &dyn Clock) -> Result<(), LockError> {
+        without_traces(|| self.lock_leaving_traces(passphrase, clock))
+    }
+
+    fn lock_leaving_traces(&self, passphrase: &[u8], clock: &dyn Clock) -> Result<(), LockError> {
         let wrapping = lock::Wrapping::derive(passphrase, clock);
         let mut master = self.master.write().unwrap_or_else(PoisonError::into_inner);
         let Master::Open(page) = &*master else {
@@ -155,6 +169,10 @@ impl Custody {
     /// # Errors
     /// [`LockError`]; custody stays locked.
     pub fn unlock(&self, passphrase: &[u8]) -> Result<(), LockError> {
+        without_traces(|| self.unlock_leaving_traces(passphrase))
+    }
+
+    fn unlock_leaving_traces(&self, passphrase: &[u8]) -> Result<(), LockError> {
         let unwrapped = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
             Master::Open(_) => return Err(LockError::NotLocked),
             Master::Locked(wrapped) => wrapped

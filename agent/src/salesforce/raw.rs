@@ -37,10 +37,14 @@ fn remove_credentials(text: &str) -> String {
     shown
 }
 
+/// An address is taken apart at its slashes, for its parts are no longer than a host's name; a dotted line is no
+/// part of a credential. Whatever is left and long, or has the form of an access token, is one.
 fn is_credential(word: &str) -> bool {
-    let opaque = word.starts_with("00D") && (word.contains('!') || word.contains("%21"));
-    let encoded = word.len() >= CREDENTIAL_LENGTH && !word.contains("//") && !word.contains("..");
-    opaque || encoded
+    let is_address = word.starts_with("//");
+    let opaque = |part: &str| part.contains("00D") && (part.contains('!') || part.contains("%21"));
+    word.split("..")
+        .flat_map(|part| part.split(|c| is_address && c == '/'))
+        .any(|part| opaque(part) || part.len() >= CREDENTIAL_LENGTH)
 }
 
 /// C0, DEL, C1 and the bidirectional controls, none of which belongs into a terminal or a log.

@@ -95,7 +95,7 @@ impl<'a> Loading<'a> {
         agent: &Client,
     ) -> Result<AddAccountResponse, Failure> {
         let spec = self.spec(invocation)?;
-        Ok(agent.add(&spec).await?)
+        Ok(agent.add(spec).await?)
     }
 
     fn spec(&self, invocation: &Invocation<'_>) -> Result<AccountSpec, Failure> {
