@@ -29,8 +29,13 @@ const BESIDES: [&str; 2] = [
 
 /// The methods of the contract, as it was compiled into the agent.
 fn methods() -> Vec<String> {
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("the contract").file;
-    let services = files.iter().filter(|file| file.package() == "sfkey.agent.v1").flat_map(|file| &file.service);
+    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
+        .expect("the contract")
+        .file;
+    let services = files
+        .iter()
+        .filter(|file| file.package() == "sfkey.agent.v1")
+        .flat_map(|file| &file.service);
     let named = services.flat_map(|service| {
         let methods = service.method.iter();
         methods.map(|method| format!("{}/{}", service.name(), method.name()))
@@ -63,22 +68,41 @@ async fn every_method_that_is_not_named_answers_locked() {
     let closed = closed.map(|method| format!("/sfkey.agent.v1.{method}"));
     for path in closed.chain(BESIDES.map(str::to_owned)) {
         let refusal = refusal(&calls, &path).await;
-        assert_eq!(refusal.map(|refusal| refusal.reason), Some(Reason::Locked), "{path}");
+        assert_eq!(
+            refusal.map(|refusal| refusal.reason),
+            Some(Reason::Locked),
+            "{path}"
+        );
     }
-    for path in ["/sfkey.agent.v1.AgentService/NoSuchMethod", "/no.such.Service/Method"] {
+    for path in [
+        "/sfkey.agent.v1.AgentService/NoSuchMethod",
+        "/no.such.Service/Method",
+    ] {
         let refusal = refusal(&calls, path).await;
-        assert_eq!(refusal.map(|refusal| refusal.reason), Some(Reason::Locked), "{path}");
+        assert_eq!(
+            refusal.map(|refusal| refusal.reason),
+            Some(Reason::Locked),
+            "{path}"
+        );
     }
     let health = refusal(&calls, "/grpc.health.v1.Health/Check").await;
     assert_eq!(health, None);
-    assert_eq!(calls.status().await.expect("a status").account_count, 1, "still loaded");
+    assert_eq!(
+        calls.status().await.expect("a status").account_count,
+        1,
+        "still loaded"
+    );
     for method in OPEN {
         assert!(methods.contains(&method.to_owned()), "{method} is no method");
         let refusal = refusal(&calls, &format!("/sfkey.agent.v1.{method}")).await;
         let reason = refusal.map(|refusal| refusal.reason);
         assert_ne!(reason, Some(Reason::Locked), "{method}");
     }
-    assert_eq!(stage.sim.counters().asked, 1, "Salesforce is not asked while locked");
+    assert_eq!(
+        stage.sim.counters().asked,
+        1,
+        "Salesforce is not asked while locked"
+    );
 }
 
 #[tokio::test]
@@ -92,9 +116,15 @@ async fn lock_closes_every_other_connection_and_unlock_brings_everything_back() 
     assert_eq!((before.reason, before.reason.exit_code()), (Reason::Locked, 5));
     let wrong = unlock(&calls, "another passphrase").await.expect_err("wrong");
     let wrong = sfkey_tests::support::refusal(&wrong);
-    assert_eq!((wrong.reason, wrong.reason.exit_code()), (Reason::WrongPassphrase, 6));
+    assert_eq!(
+        (wrong.reason, wrong.reason.exit_code()),
+        (Reason::WrongPassphrase, 6)
+    );
     unlock(&calls, PASSPHRASE).await.expect("unlocked");
     let second = calls.token(ACCOUNT).await.expect("a token, as before");
-    assert_ne!(first.access_token, second.access_token, "the lock wiped the first one");
+    assert_ne!(
+        first.access_token, second.access_token,
+        "the lock wiped the first one"
+    );
     assert_eq!(calls.list().await.expect("a list").len(), 1);
 }

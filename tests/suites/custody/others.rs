@@ -2,11 +2,11 @@
 
 use std::future::Future;
 
+use sfkey_proto::Reason;
 use sfkey_tests::{
     sim::{Fault, FaultRule},
     support::{Calls, Stage, StageSetup, stage::ACCOUNT, stopwatch::in_time},
 };
-use tonic::Status;
 
 use crate::locked::{PASSPHRASE, lock, unlock};
 
@@ -14,16 +14,17 @@ use crate::locked::{PASSPHRASE, lock, unlock};
 /// that answers manages the few that were ahead of it.
 const ANSWERED: usize = 10;
 
+/// A key as large as the agent takes, of the primes that RFC 3526 (group 16) and RFC 7919 (ffdhe4096) publish: it
+/// keeps a processor busy for a while, and is no secret.
+const LARGE_KEY: &[u8] = include_bytes!("fixtures/rsa-8192-of-published-primes.der");
+
 /// How many status requests are answered, one after another, until `work` has ended.
-async fn answered_during<T>(calls: &Calls, work: impl Future<Output = Result<T, Status>>) -> usize {
+async fn answered_during<T>(calls: &Calls, work: impl Future<Output = T>) -> (usize, T) {
     let mut work = std::pin::pin!(work);
     let mut answered = 0;
     loop {
         tokio::select! {
-            ended = &mut work => {
-                assert!(ended.is_ok(), "{:?}", ended.err());
-                return answered;
-            }
+            ended = &mut work => return (answered, ended),
             status = calls.status() => {
                 status.expect("a status");
                 answered += 1;
@@ -35,11 +36,25 @@ async fn answered_during<T>(calls: &Calls, work: impl Future<Output = Result<T, 
 #[tokio::test]
 async fn requests_are_answered_while_a_passphrase_is_stretched() {
     let stage = Stage::new().await;
-    let (calls, other) = (stage.calls().await, stage.calls().await);
+    let calls = stage.calls().await;
     lock(&calls, PASSPHRASE).await.expect("locked");
-    other.status().await.expect_err("closed by the lock");
     let other = stage.calls().await;
-    let answered = in_time(answered_during(&other, unlock(&calls, PASSPHRASE))).await;
+    let (answered, unlocked) = in_time(answered_during(&other, unlock(&calls, PASSPHRASE))).await;
+    unlocked.expect("the right passphrase");
+    assert!(answered >= ANSWERED, "{answered}");
+}
+
+#[tokio::test]
+async fn requests_are_answered_while_a_large_key_signs() {
+    let stage = Stage::empty();
+    let (calls, other) = (stage.calls().await, stage.calls().await);
+    let mut spec = stage.spec(ACCOUNT);
+    spec.private_key = LARGE_KEY.to_vec();
+    // Nobody listens on the discard port: what takes time is the signature.
+    spec.login_url = "http://127.0.0.1:9".to_owned();
+    calls.add(&spec).await.expect("added");
+    let (answered, refused) = in_time(answered_during(&other, calls.refused_token(ACCOUNT))).await;
+    assert_eq!(refused.reason, Reason::Network);
     assert!(answered >= ANSWERED, "{answered}");
 }
 
@@ -50,13 +65,20 @@ async fn lock_does_not_wait_for_salesforce() {
     stage.sim.fault(FaultRule::always(Fault::Stall));
     let (calls, other) = (stage.calls().await, stage.calls().await);
     let waiting = [calls.clone(), other].map(|calls| tokio::spawn(async move { calls.token(ACCOUNT).await }));
-    stage.sim.wait_for_stalled(1).await.expect("Salesforce holds the request");
+    stage
+        .sim
+        .wait_for_stalled(1)
+        .await
+        .expect("Salesforce holds the request");
     // Nobody releases the stall, and the exchange may take longer than this test waits.
     in_time(lock(&calls, PASSPHRASE)).await.expect("locked");
     let [same, other] = waiting.map(in_time);
     let same = sfkey_tests::support::refusal(&same.await.expect("no panic").expect_err("no token"));
-    assert_eq!(same.reason, sfkey_proto::Reason::Locked);
-    other.await.expect("no panic").expect_err("its connection is closed");
+    assert_eq!(same.reason, Reason::Locked);
+    other
+        .await
+        .expect("no panic")
+        .expect_err("its connection is closed");
     stage.sim.clear_faults();
     stage.sim.release_stalled();
     unlock(&calls, PASSPHRASE).await.expect("unlocked");

@@ -44,10 +44,16 @@ fn attempts(pid: i32) -> Vec<(&'static str, bool)> {
         ("ptrace", ptrace::seize(target, ptrace::Options::empty()).is_ok()),
         ("/proc/PID/mem", first().is_ok()),
         ("/proc/PID/mem, opened", opened("mem")),
-        ("/proc/PID/environ", fs::read(format!("/proc/{pid}/environ")).is_ok()),
+        (
+            "/proc/PID/environ",
+            fs::read(format!("/proc/{pid}/environ")).is_ok(),
+        ),
         ("/proc/PID/fd", fs::read_dir(format!("/proc/{pid}/fd")).is_ok()),
         ("process_vm_readv", copied() != Err(nix::Error::EPERM)),
-        ("pidfd_getfd", pidfd_getfd(&descriptor, 0, PidfdGetfdFlags::empty()).is_ok()),
+        (
+            "pidfd_getfd",
+            pidfd_getfd(&descriptor, 0, PidfdGetfdFlags::empty()).is_ok(),
+        ),
     ]
 }
 
@@ -80,6 +86,9 @@ fn a_process_of_the_same_user_cannot_look_into_the_agent() {
     }
     let closed: Vec<_> = allowed.iter().filter(|(_, allowed)| !allowed).collect();
     if !closed.is_empty() {
-        skipped(TEST, &format!("this machine refuses {closed:?} to everybody: proves little"));
+        skipped(
+            TEST,
+            &format!("this machine refuses {closed:?} to everybody: proves little"),
+        );
     }
 }

@@ -44,15 +44,16 @@ const fn machine(lockable: u32, memfd_secret: bool) -> Machine {
 struct Place {
     home: Home,
     programs: TempDir,
+    agent: PathBuf,
     client: PathBuf,
 }
 
 impl Place {
     fn new() -> Self {
         let programs = tempfile::tempdir().expect("a directory");
-        copy_of("sfkey-agent", programs.path());
         Self {
             home: Home::of_user(UID),
+            agent: copy_of("sfkey-agent", programs.path()),
             client: copy_of("sfkey", programs.path()),
             programs,
         }
@@ -60,14 +61,11 @@ impl Place {
 
     /// How to start an agent on such a machine: a shell lowers the limit and becomes the agent.
     fn launch(&self, machine: Machine) -> Launch {
-        let (agent, script) = (
-            self.programs.path().join("sfkey-agent"),
-            self.programs.path().join("limited"),
-        );
+        let script = self.programs.path().join("limited");
         let text = format!(
             "#!/bin/sh\nulimit -l {}\nexec '{}' \"$@\"\n",
             machine.lockable,
-            agent.display()
+            self.agent.display()
         );
         std::fs::write(&script, text).expect("written");
         set_mode(&script, 0o755);
@@ -127,11 +125,25 @@ fn the_agent_says_what_protection_it_has_and_works_with_any() {
         let descriptors = agent.descriptors();
         let status = place.sfkey(&["status", "--json"]).done().json();
         assert_eq!(status["memory_protection"], granted, "{machine:?}");
-        assert_eq!((&status["dumpable"], &status["core_limit"]), (&false.into(), &0.into()));
+        assert_eq!(
+            (&status["dumpable"], &status["core_limit"]),
+            (&false.into(), &0.into())
+        );
         let told = agent.log().text().contains("protected less than memfd_secret");
-        assert_eq!(told, granted != "memfd_secret", "a downgrade is logged: {machine:?}");
+        assert_eq!(
+            told,
+            granted != "memfd_secret",
+            "a downgrade is logged: {machine:?}"
+        );
         let key = place.key_file();
-        let line = ["add", "prod", "--login-url", &url, "--consumer-key", &app.consumer_key];
+        let line = [
+            "add",
+            "prod",
+            "--login-url",
+            &url,
+            "--consumer-key",
+            &app.consumer_key,
+        ];
         let line = [&line[..], &["--username", &user.username, "--key", &key]].concat();
         let _added = place.sfkey(&line).done();
         let token = place.sfkey(&["token", "prod"]).done().out();
@@ -142,7 +154,7 @@ fn the_agent_says_what_protection_it_has_and_works_with_any() {
         let memory = Memory::of(agent.pid());
         let hits = quarry.hits(&memory);
         tell(&format!("protection {granted}"), memory.length(), &quarry, &hits);
-        none(hits);
+        none(&hits);
     }
 }
 

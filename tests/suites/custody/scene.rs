@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::FileExt};
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use sfkey_proto::v1::AccountSpec;
-use sfkey_tests::support::{Calls, Stage, StageSetup, TestKey, stopwatch::eventually};
+use sfkey_tests::support::{Calls, Stage, StageSetup, TestKey, stopwatch::eventually, stranger::skipped};
 
 use crate::hunt::{Hit, Mapping, Memory, Quarry, master_secret_page, secret_mappings};
 
@@ -78,19 +78,28 @@ impl Scene {
     /// What must not be found: the key, the consumer secret, the master secret, and everything that was exchanged
     /// so far.
     pub(crate) fn secrets(&self) -> Quarry {
-        let quarry = Quarry::default()
+        let exchanges = self.stage.sim.exchanges();
+        let assertions = exchanges
+            .iter()
+            .filter_map(|exchange| exchange.assertion.as_deref());
+        let signatures = assertions.map(|assertion| assertion.rsplit('.').next().unwrap_or_default());
+        let signatures = signatures.map(|signature| ("assertion", signature.as_bytes().to_vec()));
+        self.lasting_secrets().and_all(signatures)
+    }
+
+    /// The same without assertions, which are worth something for three minutes.
+    pub(crate) fn lasting_secrets(&self) -> Quarry {
+        let exchanges = self.stage.sim.exchanges();
+        let tokens = exchanges
+            .iter()
+            .filter_map(|exchange| exchange.access_token.as_deref());
+        let tokens = tokens.map(|token| ("access token", secret_part(token).as_bytes().to_vec()));
+        let master = self.master.iter().map(|secret| ("master secret", secret.clone()));
+        Quarry::default()
             .and_all(crate::hunt::rsa_parts(TestKey::of_app()))
             .and("consumer secret", CONSUMER_SECRET)
-            .and_all(self.master.iter().map(|secret| ("master secret", secret.clone())));
-        self.stage.sim.exchanges().iter().fold(quarry, |quarry, exchange| {
-            let assertion = exchange.assertion.as_deref().expect("the agent sends one");
-            let (_, signature) = assertion.rsplit_once('.').expect("a compact JWS has dots");
-            let quarry = quarry.and("assertion", signature);
-            match &exchange.access_token {
-                Some(token) => quarry.and("access token", secret_part(token)),
-                None => quarry,
-            }
-        })
+            .and_all(master)
+            .and_all(tokens)
     }
 
     /// A search for one thing.
@@ -129,7 +138,9 @@ impl Scene {
 
     /// The master secret as it was when the agent started.
     pub(crate) fn master_secret(&self) -> Vec<u8> {
-        self.master.clone().expect("this agent's master secret can be read")
+        self.master
+            .clone()
+            .expect("this agent's master secret can be read")
     }
 
     /// The protected pages of the agent.
@@ -141,12 +152,25 @@ impl Scene {
     pub(crate) fn assert_closed_to_root(&self, mapping: &Mapping) {
         let file = fs::File::open(format!("/proc/{}/mem", self.stage.agent.pid())).expect("root may open it");
         let mut byte = [0];
-        file.read_exact_at(&mut byte, mapping.start).expect_err("root cannot read it");
+        file.read_exact_at(&mut byte, mapping.start)
+            .expect_err("root cannot read it");
     }
 }
 
+/// Whether this process reads the memory of others. If not, says that the test was skipped.
+pub(crate) fn may_search() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        // The test harness names its threads after the tests.
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        skipped(test, "only root reads the memory of a process that forbids it");
+    }
+    root
+}
+
 /// Requires that a search found nothing.
-pub(crate) fn none(hits: Vec<Hit>) {
+pub(crate) fn none(hits: &[Hit]) {
     assert!(hits.is_empty(), "{} hits: {hits:#?}", hits.len());
 }
 
@@ -159,7 +183,10 @@ pub(crate) fn secret_part(token: &str) -> &str {
 #[expect(clippy::print_stderr, reason = "figures of a test")]
 pub(crate) fn tell(when: &str, bytes: usize, quarry: &Quarry, hits: &[Hit]) {
     let needles = quarry.needles();
-    eprintln!("{when}: {bytes} bytes searched for {needles} needles, {} hits", hits.len());
+    eprintln!(
+        "{when}: {bytes} bytes searched for {needles} needles, {} hits",
+        hits.len()
+    );
 }
 
 /// Whether every thread of a process waits for something.
@@ -168,7 +195,8 @@ pub(crate) fn sleeps(pid: u32) -> bool {
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
         // The name stands in brackets and may hold anything; the state follows it.
-        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('S'))
+        stat.rsplit_once(") ")
+            .is_none_or(|(_, fields)| fields.starts_with('S'))
     })
 }
 
@@ -176,7 +204,9 @@ pub(crate) fn sleeps(pid: u32) -> bool {
 pub(crate) fn without_memfd_secret<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
     let missing = SeccompAction::Errno(u32::try_from(libc::ENOSYS).expect("a small number"));
     let rules = BTreeMap::from([(libc::SYS_memfd_secret, Vec::new())]);
-    let architecture = std::env::consts::ARCH.try_into().expect("seccomp knows this machine");
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .expect("seccomp knows this machine");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture);
     let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter of one rule");
     let thread = std::thread::spawn(move || {

@@ -22,7 +22,12 @@ async fn refused_add(calls: &Calls, sealed: Sealed) -> Reason {
 async fn a_message_cut_off_anywhere_does_not_open() {
     let stage = Stage::empty();
     let calls = stage.calls().await;
-    let length = calls.sealed(&stage.spec(ACCOUNT)).await.expect("sealed").ciphertext.len();
+    let length = calls
+        .sealed(&stage.spec(ACCOUNT))
+        .await
+        .expect("sealed")
+        .ciphertext
+        .len();
     let lengths = [0, 1, 15, 16, 17, length / 2, length - 17, length - 16, length - 1];
     for length in lengths {
         let mut cut = calls.sealed(&stage.spec(ACCOUNT)).await.expect("sealed");
@@ -32,7 +37,11 @@ async fn a_message_cut_off_anywhere_does_not_open() {
     for length in [0, 1, 31, 33, 1000] {
         let mut cut = calls.sealed(&stage.spec(ACCOUNT)).await.expect("sealed");
         cut.enc.resize(length, 7);
-        assert_eq!(refused_add(&calls, cut).await, Reason::Invalid, "{length} bytes of key");
+        assert_eq!(
+            refused_add(&calls, cut).await,
+            Reason::Invalid,
+            "{length} bytes of key"
+        );
     }
     assert_eq!(calls.list().await.expect("a list"), []);
 }
@@ -76,7 +85,9 @@ async fn a_message_for_one_method_of_the_lock_does_not_open_for_another() {
     let stage = Stage::empty();
     let calls = stage.calls().await;
     let passphrase = PASSPHRASE.as_bytes().to_vec();
-    let spec = UnlockSpec { passphrase: passphrase.clone() };
+    let spec = UnlockSpec {
+        passphrase: passphrase.clone(),
+    };
     let Sealed { enc, ciphertext } = calls.sealed(&spec).await.expect("sealed");
     let refused = calls.agent().lock(LockRequest { enc, ciphertext }).await;
     assert_eq!(reason(&refused.expect_err("sealed for Unlock")), Reason::Invalid);
@@ -93,7 +104,10 @@ async fn a_locked_agent_takes_no_account_and_its_sealing_key_is_not_used_up() {
     let stage = Stage::empty();
     let calls = stage.calls().await;
     lock(&calls, PASSPHRASE).await.expect("locked");
-    let sealed = calls.sealed(&stage.spec(ACCOUNT)).await.expect("a locked agent gives sealing keys");
+    let sealed = calls
+        .sealed(&stage.spec(ACCOUNT))
+        .await
+        .expect("a locked agent gives sealing keys");
     assert_eq!(refused_add(&calls, sealed).await, Reason::Locked);
     unlock(&calls, PASSPHRASE).await.expect("unlocked");
     assert_eq!(calls.list().await.expect("a list"), []);

@@ -32,15 +32,24 @@ pub(crate) fn rsa_parts(key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
         parts.push((reversed, bytes.iter().rev().copied().collect()));
         parts.push((name, bytes));
     }
-    let body = key.pkcs8_pem().lines().filter(|line| !line.starts_with('-')).skip(1);
-    parts.extend(body.filter(|line| line.len() >= 16).map(|line| ("PEM body", line.as_bytes().to_vec())));
+    let body = key
+        .pkcs8_pem()
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .skip(1);
+    parts.extend(
+        body.filter(|line| line.len() >= 16)
+            .map(|line| ("PEM body", line.as_bytes().to_vec())),
+    );
     parts
 }
 
 /// The X25519 private key of which only the public half is known, if it lies in the memory: every block that
 /// could be one is tried.
 pub(crate) fn x25519_private_key(memory: &Memory, public: &[u8]) -> Option<[u8; X25519_BYTES]> {
-    let writable = memory.parts().filter(|(mapping, _)| mapping.permissions.starts_with("rw"));
+    let writable = memory
+        .parts()
+        .filter(|(mapping, _)| mapping.permissions.starts_with("rw"));
     let blocks = writable.flat_map(|(_, bytes)| bytes.windows(X25519_BYTES).step_by(ALIGNMENT));
     let mut candidates = blocks.filter(|block| seems_random(block));
     let found = candidates.find(|block| public_half(block).is_some_and(|half| half == public))?;

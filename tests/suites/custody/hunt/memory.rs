@@ -78,7 +78,13 @@ impl Memory {
                 Err(error) => panic!("{mapping} cannot be read: {error}"),
             }
         };
-        Self(maps(pid).into_iter().filter(Mapping::is_readable).filter_map(read).collect())
+        Self(
+            maps(pid)
+                .into_iter()
+                .filter(Mapping::is_readable)
+                .filter_map(read)
+                .collect(),
+        )
     }
 
     /// The mappings and their content.
@@ -88,7 +94,10 @@ impl Memory {
 
     /// So many bytes at an address, if they are mapped and readable.
     pub(crate) fn at(&self, address: u64, length: usize) -> Option<&[u8]> {
-        let (mapping, bytes) = self.0.iter().find(|(mapping, _)| (mapping.start..mapping.end).contains(&address))?;
+        let (mapping, bytes) = self
+            .0
+            .iter()
+            .find(|(mapping, _)| (mapping.start..mapping.end).contains(&address))?;
         let start = usize::try_from(address - mapping.start).ok()?;
         bytes.get(start..start.checked_add(length)?)
     }

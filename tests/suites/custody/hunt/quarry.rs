@@ -43,7 +43,10 @@ impl fmt::Debug for Hit {
             address,
             mapping,
         } = self;
-        write!(f, "{what} from byte {first}, {length} bytes, at {address:x} in {mapping}")
+        write!(
+            f,
+            "{what} from byte {first}, {length} bytes, at {address:x} in {mapping}"
+        )
     }
 }
 
@@ -71,13 +74,18 @@ impl Quarry {
 
     /// Number of different runs that would be a hit.
     pub(crate) fn needles(&self) -> usize {
-        self.secrets.iter().map(|(_, secret)| secret.len() - RUN + 1).sum()
+        self.secrets
+            .iter()
+            .map(|(_, secret)| secret.len() - RUN + 1)
+            .sum()
     }
 
     /// Every run found in a process's memory.
     pub(crate) fn hits(&self, memory: &Memory) -> Vec<Hit> {
         let parts = memory.parts();
-        parts.flat_map(|(mapping, bytes)| self.hits_in(mapping, bytes)).collect()
+        parts
+            .flat_map(|(mapping, bytes)| self.hits_in(mapping, bytes))
+            .collect()
     }
 
     /// Every run found in bytes of which it does not matter where they came from.
@@ -107,7 +115,14 @@ impl Quarry {
     }
 
     /// The whole run around a word that was found at `at` and stands at `in_secret` of the secret.
-    fn run(&self, mapping: &Mapping, bytes: &[u8], at: usize, secret: usize, in_secret: usize) -> Option<Hit> {
+    fn run(
+        &self,
+        mapping: &Mapping,
+        bytes: &[u8],
+        at: usize,
+        secret: usize,
+        in_secret: usize,
+    ) -> Option<Hit> {
         let (what, secret) = &self.secrets[secret];
         let common = |(one, other): &(&u8, &u8)| one == other;
         let before = bytes[..at].iter().rev().zip(secret[..in_secret].iter().rev());
@@ -138,7 +153,9 @@ fn a_run_of_sixteen_bytes_is_found_wherever_it_lies_and_fifteen_are_not() {
             let mut bytes = vec![0xee; 64];
             bytes[at..at + 16].copy_from_slice(&secret[first..first + 16]);
             let hits = quarry.hits_in_bytes("a test", &bytes);
-            let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+            let [hit] = hits.as_slice() else {
+                panic!("{hits:?}")
+            };
             assert_eq!((hit.first, hit.length, hit.address), (first, 16, at as u64));
             bytes[at + 15] ^= 1;
             assert_eq!(quarry.hits_in_bytes("a test", &bytes), []);

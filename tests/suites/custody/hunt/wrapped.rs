@@ -28,14 +28,20 @@ pub(crate) fn wrapping_key(memory: &Memory, passphrase: &[u8], master: &[u8]) ->
             .map(|bytes| u32::from_ne_bytes(bytes.try_into().expect("four bytes")))
             .filter(|passes| (2..=64).contains(passes))
             .collect();
-        let salts = near.windows(SALT_BYTES).step_by(4).filter(|salt| !salt.contains(&0));
+        let salts = near
+            .windows(SALT_BYTES)
+            .step_by(4)
+            .filter(|salt| seems_random(salt));
         for (salt, passes) in salts.flat_map(|salt| numbers.iter().map(move |passes| (salt, *passes))) {
             if !tried.insert((salt.to_vec(), passes)) {
                 continue;
             }
             let key = stretch(passphrase, salt, passes);
             let nonces = near.windows(NONCE_LEN).step_by(4);
-            if nonces.into_iter().any(|nonce| opens(&key, nonce, ciphertext, master)) {
+            if nonces
+                .into_iter()
+                .any(|nonce| opens(&key, nonce, ciphertext, master))
+            {
                 return Some(key);
             }
         }
@@ -48,7 +54,10 @@ fn vectors(memory: &Memory) -> Vec<(&[u8], &[u8])> {
     let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
     let wanted = WRAPPED_BYTES as u64;
     let mut found = Vec::new();
-    for (_, bytes) in memory.parts().filter(|(mapping, _)| mapping.permissions.starts_with("rw")) {
+    for (_, bytes) in memory
+        .parts()
+        .filter(|(mapping, _)| mapping.permissions.starts_with("rw"))
+    {
         for at in (0..bytes.len().saturating_sub(24)).step_by(8) {
             let words = [0, 8, 16].map(|offset| word(&bytes[at + offset..at + offset + 8]));
             if words.iter().filter(|word| **word == wanted).count() != 2 {
@@ -61,6 +70,11 @@ fn vectors(memory: &Memory) -> Vec<(&[u8], &[u8])> {
         }
     }
     found
+}
+
+/// A salt has fewer zeros than this; pointers and lengths have more.
+fn seems_random(salt: &[u8]) -> bool {
+    salt.iter().filter(|byte| **byte == 0).count() < 4
 }
 
 fn stretch(passphrase: &[u8], salt: &[u8], passes: u32) -> [u8; KEY_BYTES] {
