@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use sfkey_proto::{
     AccountName,
+    refusal::{MAX_RAW_BYTES, clip},
     v1::{ExpirySource, Token},
 };
 use tokio::{
@@ -268,6 +269,10 @@ impl Task {
     fn settle(&mut self, outcome: Result<Grant, ExchangeError>) {
         let now = self.agent.clock.now();
         self.exchange = None;
+        // The lock is told in a moment; until then nothing that failed for want of the key is a failure.
+        if self.agent.custody.is_locked() {
+            return self.lock();
+        }
         let outcome = outcome
             .map_err(|error| self.failure(error))
             .and_then(|grant| self.keep(grant, now));
@@ -336,7 +341,7 @@ impl Task {
     fn fail(&mut self, failure: &Failure, now: Now) {
         self.agent.counters.exchange_failures.add();
         let refusal = sfkey_proto::Refusal::from(failure.clone());
-        tracing::warn!(account = %self.name, reason = refusal.reason.as_str(), message = %refusal.message, "exchange failed");
+        tracing::warn!(account = %self.name, reason = refusal.reason.as_str(), what = %refusal.message, "exchange failed");
         self.view
             .send_modify(|view| view.last_error = Some(describe(&refusal)));
         let alive = self
@@ -444,7 +449,7 @@ fn ended_on_arrival() -> ExchangeError {
 }
 
 fn describe(refusal: &sfkey_proto::Refusal) -> String {
-    match &refusal.salesforce {
+    let text = match &refusal.salesforce {
         Some(answer) if !answer.error.is_empty() => {
             format!(
                 "{} ({}: {})",
@@ -452,7 +457,8 @@ fn describe(refusal: &sfkey_proto::Refusal) -> String {
             )
         }
         _ => refusal.message.clone(),
-    }
+    };
+    clip(text, MAX_RAW_BYTES)
 }
 
 impl View {

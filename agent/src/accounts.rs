@@ -3,7 +3,7 @@
 //! A short mutex around handles. Nothing is awaited while it is held.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -43,8 +43,10 @@ pub struct Accounts {
 struct Registry {
     entries: BTreeMap<AccountName, Entry>,
     default: Option<AccountName>,
-    /// Removed by hand: not loaded on demand until an explicit add.
-    removed: BTreeSet<AccountName>,
+    /// Removed by hand, the oldest first: not loaded on demand until an explicit add.
+    removed: VecDeque<AccountName>,
+    /// How often everything was removed: an add that began before does not end after it.
+    sweeps: u64,
 }
 
 struct Entry {
@@ -111,15 +113,17 @@ impl Accounts {
     /// [`Failure::Invalid`] and [`Failure::Identity`] for what cannot be taken, [`Failure::Exists`] for a
     /// name that means something else, [`Failure::Removed`], [`Failure::Limit`].
     pub async fn add(&self, _: Control, mut spec: AccountSpec) -> Result<(v1::Account, Outcome), Failure> {
+        let sweeps = self.registry().sweeps;
         let checked = self.check(&mut spec).await?;
         let name = checked.name.clone();
         let now = self.agent.clock.now();
         let mut registry = self.registry();
-        if !spec.explicit && registry.removed.contains(&name) {
+        let swept = registry.sweeps != sweeps;
+        if swept || (!spec.explicit && registry.removed.contains(&name)) {
             return Err(Failure::Removed(name));
         }
         let outcome = registry.enter(&self.agent, checked, spec.replace, now)?;
-        registry.removed.remove(&name);
+        registry.removed.retain(|removed| *removed != name);
         self.added.notify_one();
         if spec.make_default {
             registry.default = Some(name.clone());
@@ -145,6 +149,7 @@ impl Accounts {
     /// Unloads every account and tells how many there were.
     pub fn remove_all(&self, _: Control) -> usize {
         let mut registry = self.registry();
+        registry.sweeps += 1;
         let names: Vec<_> = registry.entries.keys().cloned().collect();
         for name in &names {
             // Each was there a line ago, and the lock is held since.
@@ -154,16 +159,15 @@ impl Accounts {
         names.len()
     }
 
-    /// Waits until an account has ended, and drops it. An agent whose accounts have no end wakes for nothing.
-    pub async fn drop_ended(&self) {
+    /// Drops accounts as they end, for ever. An agent whose accounts have no end wakes for nothing.
+    pub async fn keep_dropping_ended(&self) {
         loop {
             let now = self.agent.clock.now().boot;
             let next = self.registry().entries.values().filter_map(Entry::ends).min();
             match next {
                 None => self.added.notified().await,
-                Some(end) if end <= now => return,
                 Some(end) => {
-                    let sleep = (end - now).min(LONGEST_SLEEP);
+                    let sleep = end.saturating_sub(now).min(LONGEST_SLEEP);
                     // Whichever comes first, the next turn looks at every end again.
                     drop(tokio::time::timeout(sleep, self.added.notified()).await);
                 }
@@ -275,7 +279,7 @@ impl Registry {
                 tracing::warn!(account = %new.name, %fingerprint, "account replaced by another identity or key");
                 Outcome::Replaced
             }
-            None if full => return Err(Failure::Limit("1,000 accounts")),
+            None if full => return Err(Failure::Limit("1,000 accounts; sfkey remove makes room")),
             None => Outcome::Added,
         };
         let account = Account::start(
@@ -304,9 +308,9 @@ impl Registry {
         self.forget_default(name);
         // Names are small, but a script may add and remove new ones for months.
         if self.removed.len() >= MAX_ACCOUNTS {
-            self.removed.pop_first();
+            self.removed.pop_front();
         }
-        self.removed.insert(name.clone());
+        self.removed.push_back(name.clone());
         Ok(())
     }
 

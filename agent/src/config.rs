@@ -6,7 +6,11 @@ use clap::{Parser, ValueEnum};
 use sfkey_proto::v1::MemoryProtection;
 use tracing::Level;
 
-use crate::{limits, logging::Format, salesforce::http::Timeouts};
+use crate::{
+    limits,
+    logging::Format,
+    salesforce::{TrustedHosts, http::Timeouts},
+};
 
 /// Holds Salesforce private keys in protected memory and serves access tokens over gRPC on a Unix socket.
 ///
@@ -24,7 +28,7 @@ pub struct Options {
     ///
     /// An assertion is as good as a login at its audience. Without this, an audience that differs from the
     /// login URL is accepted only when the login URL is under a Salesforce domain or on this machine.
-    #[arg(long = "trust-host", value_name = "HOST")]
+    #[arg(long = "trust-host", value_name = "HOST", value_parser = TrustedHosts::parse)]
     pub trust_hosts: Vec<String>,
 
     /// Refuse to start when the master secret gets less protection than this

@@ -51,8 +51,14 @@ pub struct Caller {
 /// A sealing key that waits for its one request, and the timer that destroys it when none comes.
 #[derive(Debug)]
 struct UnusedKey {
-    key: SealingKey,
+    key: Option<SealingKey>,
     timer: AbortHandle,
+}
+
+impl Drop for UnusedKey {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
 }
 
 impl Connections {
@@ -126,25 +132,20 @@ impl Caller {
             tokio::time::sleep(Duration::from_secs(KEY_LIFETIME_SECONDS.into())).await;
             if let Some(slot) = slot.upgrade() {
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.take_if(|unused| unused.key.public_key() == public);
+                slot.take_if(|unused| unused.key.as_ref().is_some_and(|key| key.public_key() == public));
             }
         });
-        let unused = UnusedKey {
-            key,
+        *self.slot() = Some(UnusedKey {
+            key: Some(key),
             timer: timer.abort_handle(),
-        };
-        if let Some(replaced) = self.slot().replace(unused) {
-            replaced.timer.abort();
-        }
+        });
         public
     }
 
     /// Takes the sealing key: whatever becomes of the message, the key opens no other.
     #[must_use]
     pub fn take_sealing_key(&self) -> Option<SealingKey> {
-        let UnusedKey { key, timer } = self.slot().take()?;
-        timer.abort();
-        Some(key)
+        self.slot().take()?.key.take()
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<UnusedKey>> {

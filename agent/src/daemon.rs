@@ -134,11 +134,12 @@ impl Daemon {
         loop {
             tokio::select! {
                 ended = &mut self.serving => return ended.context("the server ended by itself"),
-                () = self.service.drop_ended() => {}
+                () = self.service.keep_dropping_ended() => {}
                 () = self.stop.requested() => return Ok(()),
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
+                    Asked::Reload => tracing::info!("SIGHUP: nothing to read again"),
                     Asked::Stop(signal) => {
                         tracing::info!(signal, "stop requested");
                         return Ok(());

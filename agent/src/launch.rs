@@ -7,15 +7,18 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
-    io::{self, BufRead, BufReader, IsTerminal},
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, getpgrp, kill_process},
+    termios::tcgetpgrp,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Option by which the launcher tells the agent that it was launched.
@@ -35,6 +38,8 @@ const NOT_FOUND: u8 = 127;
 pub fn run(socket: Option<&Path>, default: &Path, command: &[OsString]) -> anyhow::Result<u8> {
     let private = default.with_file_name(format!("command-{}", std::process::id()));
     let socket = socket.map_or_else(|| private.join("agent.sock"), Path::to_path_buf);
+    // COMMAND may go elsewhere before it asks.
+    let socket = std::path::absolute(socket).context("the socket's path cannot be resolved")?;
     let Some(agent) = LaunchedAgent::start(&socket)? else {
         return Ok(1);
     };
@@ -97,14 +102,13 @@ fn run_command(socket: &Path, command: &[OsString]) -> anyhow::Result<u8> {
     })
 }
 
-/// Waits for COMMAND and passes on what is sent to the launcher. What a terminal sends, it has sent to COMMAND
-/// as well.
+/// Waits for COMMAND and passes on what is sent to the launcher. What its terminal sends, it sends to COMMAND as
+/// well.
 async fn await_passing_signals(mut child: tokio::process::Child) -> anyhow::Result<ExitStatus> {
     let pid = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
-    let from_terminal = io::stdin().is_terminal();
     let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
     loop {
@@ -112,14 +116,22 @@ async fn await_passing_signals(mut child: tokio::process::Child) -> anyhow::Resu
             status = child.wait() => return Ok(status?),
             _ = terminate.recv() => Some(Signal::TERM),
             _ = hang_up.recv() => Some(Signal::HUP),
-            _ = interrupt.recv() => (!from_terminal).then_some(Signal::INT),
-            _ = quit.recv() => (!from_terminal).then_some(Signal::QUIT),
+            _ = interrupt.recv() => (!has_terminal()).then_some(Signal::INT),
+            _ = quit.recv() => (!has_terminal()).then_some(Signal::QUIT),
         };
         if let (Some(pid), Some(signal)) = (pid, signal) {
             // It may have ended in this very moment; then there is nobody to tell.
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// Whether this process is in the foreground of a terminal, whose Ctrl-C then goes to the whole group.
+fn has_terminal() -> bool {
+    let foreground = File::open("/dev/tty")
+        .ok()
+        .and_then(|terminal| tcgetpgrp(terminal).ok());
+    foreground == Some(getpgrp())
 }
 
 fn exit_code(status: ExitStatus) -> u8 {

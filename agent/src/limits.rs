@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// Connections in all. A thousand parallel builds fit; the table of their buffers stays under 64 MB.
+/// Connections in all: a thousand parallel builds fit.
 pub const MAX_CONNECTIONS: usize = 1_024;
 
-/// Requests in work at once, over all connections: each may wait for an exchange and costs about 2 KB.
+/// Requests in work at once, over all connections, once they are read: each may wait for an exchange.
 pub const MAX_REQUESTS: usize = 4_096;
 
 /// Requests in work at once on one connection.
-pub const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 
 /// Callers that wait for the exchange of one account.
 pub const MAX_WAITERS_PER_ACCOUNT: usize = 4_096;

@@ -14,8 +14,9 @@ use crate::{
     policy::Control,
 };
 
-/// Requests that wait for their turn; more are refused.
-const QUEUE: usize = 8;
+/// Requests that wait for their turn; more are refused at once. One, so that a loop of wrong passphrases cannot
+/// make the right one wait longer than a request may take.
+const QUEUE: usize = 1;
 
 /// Wait after the first wrong passphrase; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -176,7 +177,7 @@ impl Task {
                 LockError::NotLocked.to_string(),
                 "sfkey lock locks it",
             )),
-            Err(LockError::NoMemory) => Err(Failure::Internal("no memory for the master secret")),
+            Err(LockError::LessProtection) => Err(Failure::Limit("protected memory; the agent stays locked")),
         }
     }
 }

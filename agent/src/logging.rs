@@ -1,6 +1,6 @@
 //! Logs: one event a line, fields and not prose, on standard error.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use clap::ValueEnum;
 use tracing::{Level, level_filters::LevelFilter};
@@ -21,9 +21,7 @@ pub fn start(level: Level, format: Format) {
     let targets = Targets::new()
         .with_default(LevelFilter::WARN.min(level.into()))
         .with_target("sfkey", level);
-    let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(false);
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),

@@ -8,7 +8,6 @@ use tokio::net::UnixStream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     uid: u32,
-    gid: u32,
     pid: Option<i32>,
 }
 
@@ -40,7 +39,6 @@ impl Peer {
         }
         Ok(Self {
             uid: credentials.uid(),
-            gid: credentials.gid(),
             pid: credentials.pid(),
         })
     }
@@ -59,10 +57,6 @@ impl Peer {
 
     #[cfg(test)]
     pub(crate) fn for_test(uid: u32) -> Self {
-        Self {
-            uid,
-            gid: uid,
-            pid: None,
-        }
+        Self { uid, pid: None }
     }
 }

@@ -26,16 +26,20 @@ impl Stop {
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// SIGTERM or SIGINT: drain and stop.
+    /// SIGTERM, SIGINT or SIGQUIT: drain and stop.
     Stop(&'static str),
     /// SIGUSR1: forget every key.
     DropKeys,
+    /// SIGHUP: the terminal has gone, or settings are to be read again.
+    Reload,
 }
 
 /// The signals that the daemon takes over.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
     user: Signal,
 }
 
@@ -48,6 +52,8 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
         })
     }
@@ -57,6 +63,8 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.quit.recv() => Asked::Stop("SIGQUIT"),
+            _ = self.hang_up.recv() => Asked::Reload,
             _ = self.user.recv() => Asked::DropKeys,
         }
     }

@@ -23,12 +23,11 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// `min_valid` of a request that names none, in seconds.
 pub const DEFAULT_MIN_VALID_SECONDS: u32 = 60;
 
-/// Largest message either end sends or accepts, in bytes. The biggest honest one is a sealed
-/// `AccountSpec` with an RSA 8192 key, about 6 KiB; a list of a thousand accounts is the largest reply.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Largest request, in bytes: a sealed `AccountSpec` with an RSA 8192 key and the longest fields has about 8 KiB.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
-/// Largest reply, in bytes: a list of about 2,000 accounts.
-pub const MAX_REPLY_BYTES: usize = 2 * 1024 * 1024;
+/// Largest reply, in bytes: a list of a thousand accounts with the longest fields.
+pub const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The serialized file descriptors of the contract, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sfkey.agent.v1.bin"));

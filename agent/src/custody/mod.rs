@@ -69,9 +69,9 @@ pub enum LockError {
     /// Another passphrase locked it.
     #[error("the passphrase does not unlock the agent")]
     WrongPassphrase,
-    /// No memory for the secret.
-    #[error("no memory for the master secret")]
-    NoMemory,
+    /// The system no longer grants the protection that the secret had.
+    #[error("the master secret cannot be protected as it was before")]
+    LessProtection,
 }
 
 impl Custody {
@@ -87,7 +87,7 @@ impl Custody {
         }))
     }
 
-    /// How the master secret is protected; a locked one needs no protection, so that is what it will have.
+    /// How the master secret is protected; while locked, how it was, and will have to be again.
     #[must_use]
     pub fn protection(&self) -> MemoryProtection {
         match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
@@ -173,15 +173,30 @@ impl Custody {
     }
 
     fn unlock_leaving_traces(&self, passphrase: &[u8]) -> Result<(), LockError> {
-        let unwrapped = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
+        let (unwrapped, before) = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
             Master::Open(_) => return Err(LockError::NotLocked),
-            Master::Locked(wrapped) => wrapped
-                .unwrap(passphrase)
-                .map_err(|_| LockError::WrongPassphrase)?,
+            Master::Locked(wrapped) => {
+                let secret = wrapped
+                    .unwrap(passphrase)
+                    .map_err(|_| LockError::WrongPassphrase)?;
+                (secret, wrapped.protection())
+            }
         };
-        let page = page::SecretPage::holding(&unwrapped).map_err(|_| LockError::NoMemory)?;
+        let page = page::SecretPage::holding(&unwrapped).ok();
+        let page = page
+            .filter(|page| page.protection() == before)
+            .ok_or(LockError::LessProtection)?;
         *self.master.write().unwrap_or_else(PoisonError::into_inner) = Master::Open(page);
         Ok(())
+    }
+
+    /// Whether the master secret is out of memory.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(
+            &*self.master.read().unwrap_or_else(PoisonError::into_inner),
+            Master::Locked(_)
+        )
     }
 
     fn cipher(&self) -> Result<LessSafeKey, CustodyError> {

@@ -60,18 +60,23 @@ pub struct Audience(String);
 pub struct TrustedHosts(Vec<String>);
 
 impl TrustedHosts {
-    /// From `--trust-host`: host names without scheme and port.
+    /// From `--trust-host`: names as [`TrustedHosts::parse`] returns them.
     #[must_use]
     pub fn new(hosts: impl IntoIterator<Item = String>) -> Self {
-        Self(
-            hosts
-                .into_iter()
-                .map(|host| host.trim_end_matches('.').to_ascii_lowercase())
-                .collect(),
-        )
+        Self(hosts.into_iter().collect())
     }
 
-    /// Whether the host may get an assertion for a foreign audience.
+    /// A host as it stands in a URL: without scheme, port and path, lower case, international names encoded.
+    ///
+    /// # Errors
+    /// What is wrong, for the command line.
+    pub fn parse(text: &str) -> Result<String, String> {
+        let host = Host::parse(text.trim_end_matches('.'));
+        host.map(|host| host.to_string())
+            .map_err(|_| "a host name is needed, without scheme and port".to_owned())
+    }
+
+    /// Whether the host may get an assertion for a foreign audience, and be named by an `instance_url`.
     fn trusts(&self, url: &Url) -> bool {
         is_salesforce(url)
             || is_loopback(url)
@@ -90,6 +95,12 @@ impl TokenHost {
             return Err(HostRejected::Lightning(my_domain));
         }
         Ok(Self(url))
+    }
+
+    /// Whether it is asked without TLS, which only this machine may be.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
     }
 
     /// The URL of an OAuth service on this host, such as `services/oauth2/token`.
@@ -182,10 +193,11 @@ fn is_salesforce(url: &Url) -> bool {
         })
 }
 
-/// This machine, by address or by the name that RFC 6761 reserves for it.
+/// This machine, by address or by the one name that every resolver knows (RFC 6761, section 6.3). Names below
+/// it are looked up in the DNS where no resolver module maps them.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
@@ -254,11 +266,26 @@ mod tests {
                 "{evil}"
             );
         }
-        assert!(audience("https://sso.acme.example", production, &["SSO.acme.example"]).is_ok());
+        assert!(audience("https://sso.acme.example", production, &["sso.acme.example"]).is_ok());
         assert!(
             audience("https://evil.example", "https://evil.example", &[]).is_ok(),
             "its own audience"
         );
+    }
+
+    #[test]
+    fn a_trusted_host_is_a_name_and_nothing_else() {
+        assert_eq!(
+            TrustedHosts::parse("SSO.acme.example.").as_deref(),
+            Ok("sso.acme.example")
+        );
+        assert_eq!(
+            TrustedHosts::parse("bücher.example").as_deref(),
+            Ok("xn--bcher-kva.example")
+        );
+        for text in ["", "https://sso.acme.example", "sso.acme.example:443", "a b"] {
+            assert!(TrustedHosts::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

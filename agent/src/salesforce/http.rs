@@ -53,6 +53,8 @@ impl Default for Timeouts {
 /// Salesforce over HTTPS.
 pub struct HttpEndpoint {
     client: Client,
+    /// For plain http to this machine: a proxy would be sent the assertion in the clear.
+    direct: Client,
     trusted: TrustedHosts,
     total: Duration,
 }
@@ -65,17 +67,9 @@ struct TokenAnswer {
     id: Option<String>,
     scope: Option<String>,
     token_type: Option<String>,
-    expires_in: Option<Seconds>,
+    expires_in: Option<serde_json::Value>,
     error: Option<String>,
     error_description: Option<String>,
-}
-
-/// RFC 6749 has a number; servers have been seen to send it as a string.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Number(u32),
-    Text(String),
 }
 
 impl HttpEndpoint {
@@ -84,17 +78,19 @@ impl HttpEndpoint {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(timeouts: Timeouts, trusted: TrustedHosts) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.read)
-            .timeout(timeouts.total)
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("sfkey-agent/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(timeouts.connect)
+                .read_timeout(timeouts.read)
+                .timeout(timeouts.total)
+                .pool_max_idle_per_host(0)
+                .user_agent(concat!("sfkey-agent/", env!("CARGO_PKG_VERSION")))
+        };
         Ok(Self {
-            client,
+            client: client().build()?,
+            direct: client().no_proxy().build()?,
             trusted,
             total: timeouts.total,
         })
@@ -102,8 +98,12 @@ impl HttpEndpoint {
 
     async fn ask(&self, host: &TokenHost, assertion: Assertion) -> Result<Grant, ExchangeError> {
         let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose())];
-        let request = self
-            .client
+        let client = if host.is_plain() {
+            &self.direct
+        } else {
+            &self.client
+        };
+        let request = client
             .post(host.service("services/oauth2/token"))
             .header(ACCEPT, "application/json")
             .form(&form);
@@ -171,19 +171,18 @@ pub fn judge(
         instance_url,
         id: parsed.id.filter(|id| is_line(id)),
         scope: parsed.scope.filter(|scope| is_line(scope)),
-        expires_in: parsed.expires_in.and_then(Seconds::value),
+        expires_in: parsed.expires_in.as_ref().and_then(seconds),
         date,
     })
 }
 
-impl Seconds {
-    fn value(self) -> Option<u32> {
-        match self {
-            Self::Number(seconds) => Some(seconds),
-            Self::Text(text) => text.parse().ok(),
-        }
+/// RFC 6749 has a number; servers have been seen to send it as a string. What is neither is ignored: the token
+/// beside it is none the worse.
+fn seconds(value: &serde_json::Value) -> Option<u32> {
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    number
+        .or_else(|| value.as_str()?.parse().ok())
         .filter(|seconds| *seconds > 0)
-    }
 }
 
 /// Visible ASCII without spaces and quotes: what a header can carry (RFC 6750, section 2.1, and the `!` of
@@ -333,6 +332,16 @@ mod tests {
             (grant.access_token.as_str(), grant.expires_in),
             ("00D!x", Some(7200))
         );
+    }
+
+    #[test]
+    fn an_odd_lifetime_is_ignored_and_the_token_is_kept() {
+        for odd in ["7200.0", "-1", "0", "99999999999", "\"soon\"", "null", "[]"] {
+            let body = format!(
+                r#"{{"access_token":"00D!x","instance_url":"https://a.my.salesforce.com","expires_in":{odd}}}"#
+            );
+            assert_eq!(judged(200, &body).expect("a grant").expires_in, None, "{odd}");
+        }
     }
 
     #[test]

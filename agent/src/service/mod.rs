@@ -69,9 +69,9 @@ impl Service {
         Arc::new(Semaphore::new(MAX_REQUESTS))
     }
 
-    /// Waits until an account has ended, and drops it. For ever, while none has an end.
-    pub async fn drop_ended(&self) {
-        self.0.accounts.drop_ended().await;
+    /// Drops accounts as they end, for ever.
+    pub async fn keep_dropping_ended(&self) {
+        self.0.accounts.keep_dropping_ended().await;
     }
 
     /// Forgets every key, and closes every connection, for its buffers may hold a token that it delivered.

@@ -20,6 +20,9 @@ use crate::{
 /// Resets of a client that the server remembers at once; more are an attack (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
+/// Largest request of `TokenService`, in bytes: a name and a hash.
+const MAX_TOKEN_REQUEST_BYTES: usize = 1024;
+
 /// Serves `connections` until `stop` ends, then lets the requests in work end.
 ///
 /// # Errors
@@ -34,7 +37,7 @@ pub async fn serve(
     health.set_serving::<AgentServiceServer<Service>>().await;
     let gate = GateLayer(service.0.agent.locked.clone());
     let tokens = TokenServiceServer::new(service.clone())
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_decoding_message_size(MAX_TOKEN_REQUEST_BYTES)
         .max_encoding_message_size(MAX_REPLY_BYTES);
     let agent = AgentServiceServer::new(service)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

@@ -71,13 +71,33 @@ impl BindError {
                 "sfkey status shows it; sfkey stop ends it; --socket PATH chooses another path".into()
             }
             Self::Foreign { .. } => "move it away, or choose another path with --socket".into(),
-            Self::Loose { path, .. } => format!("chmod 700 {}", path.display()),
+            // Only for the directory that the agent makes itself: on a shared one the advice would do harm.
+            Self::Loose { path, .. } if path.ends_with("sfkey") => format!("chmod 700 {}", shell_word(path)),
+            Self::Loose { path, .. } => {
+                format!(
+                    "give the socket a directory of its own: --socket {}",
+                    shell_word(&path.join("sfkey/agent.sock"))
+                )
+            }
             Self::Untrusted(_) => {
                 "choose a path below a directory that only you and root can write to".into()
             }
             Self::TooLong(_) => "choose a shorter path with --socket".into(),
             Self::Io { .. } => "check the path and its permissions, or choose another with --socket".into(),
         }
+    }
+}
+
+/// A path as one word of a shell.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c));
+    if plain {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
