@@ -9,7 +9,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # Where both binaries stand once they are built.
 DIST = $(TARGET)/dist
 
-.PHONY: help demo test check build built install clean
+.PHONY: help demo test check fuzz build built install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,11 @@ test: ## every suite; installs what they need and says so
 check: ## what is quick: format, rules, spelling, clippy, unit tests
 	@.ci/lint
 	$(CARGO) test --quiet --workspace --lib --bins
+
+SECONDS_EACH ?= 600
+
+fuzz: ## every parser of foreign bytes, SECONDS_EACH=600 each
+	@tests/fuzz/run.sh $(SECONDS_EACH)
 
 # The client is linked statically: it starts for every token, and loading shared libraries is a good part of what
 # starting costs. An explicit --target keeps the flag away from build scripts and procedural macros, which cannot
