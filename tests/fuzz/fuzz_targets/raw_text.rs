@@ -19,6 +19,14 @@ fuzz_target!(|input: &str| {
     let Some(foreign) = planted::plant(foreign) else {
         return;
     };
+    // A secret is no part of another one: what is left of that would be too short to be known for one.
+    if [planted::ASSERTION, planted::TOKEN]
+        .iter()
+        .any(|other| other.contains(secret))
+        && !secret.is_empty()
+    {
+        return;
+    }
     let shown = raw::shown(&foreign, &[planted::ASSERTION, secret]);
     text::assert_shown(&shown, MAX_BYTES);
     planted::assert_nothing_left(&shown);

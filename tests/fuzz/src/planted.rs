@@ -32,7 +32,7 @@ static PIECES: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
 /// `@encoded@` (the token as it stands in a form). `None` for a text that holds a piece on its own: that is no
 /// credential, and may be shown.
 pub fn plant(text: &str) -> Option<String> {
-    (!holds_piece(text)).then(|| {
+    (!holds_piece(text.as_bytes())).then(|| {
         text.replace("@assertion@", ASSERTION)
             .replace("@cut@", &ASSERTION[..ASSERTION.len() - 60])
             .replace("@token@", TOKEN)
@@ -43,11 +43,13 @@ pub fn plant(text: &str) -> Option<String> {
 /// Asserts that nothing is left of the assertion's signature and of the token's secret part.
 #[track_caller]
 pub fn assert_nothing_left(text: &str) {
-    assert!(!holds_piece(text), "a piece of a credential is left: {text:?}");
+    assert!(
+        !holds_piece(text.as_bytes()),
+        "a piece of a credential is left: {text:?}"
+    );
 }
 
-fn holds_piece(text: &str) -> bool {
-    text.as_bytes()
-        .windows(PIECE)
-        .any(|window| PIECES.contains(window))
+/// Whether a piece of a credential stands there.
+pub fn holds_piece(text: &[u8]) -> bool {
+    text.windows(PIECE).any(|window| PIECES.contains(window))
 }
