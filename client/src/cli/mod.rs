@@ -1,0 +1,239 @@
+//! What can be typed: here what all commands share, and one file a command for its arguments.
+
+mod add;
+mod exec;
+mod list;
+mod lock;
+mod remove;
+mod token;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ColorChoice, Parser, Subcommand};
+
+pub(crate) use self::{
+    add::AddArgs,
+    exec::ExecArgs,
+    list::{ListArgs, Structured},
+    lock::PassphraseArgs,
+    remove::RemoveArgs,
+    token::TokenArgs,
+};
+use crate::output::TokenFormat;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                     4  the account is not loaded
+  1  failed                   5  the agent is locked
+  2  wrong usage              6  refused: policy, untrusted socket, other account of that name
+  3  no agent reachable       7  Salesforce refused
+                              8  Salesforce or the network is unavailable
+
+Environment:
+  SFKEY_ACCOUNT  the account when none is named
+  SFKEY_SOCK     the agent's socket";
+
+/// Heading of the options that every command has.
+const COMMON: &str = "Common options";
+
+/// Salesforce access tokens from sfkey-agent, which holds the private keys
+#[derive(Debug, Parser)]
+#[command(name = "sfkey", version, color = ColorChoice::Never, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Socket of the agent [default: SFKEY_SOCK, else $XDG_RUNTIME_DIR/sfkey/agent.sock]
+    #[arg(long, global = true, value_name = "PATH", help_heading = COMMON)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Print JSON, errors included
+    #[arg(long, global = true, help_heading = COMMON)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load an account: its private key goes to the agent, sealed
+    Add(Box<AddArgs>),
+    /// Print an access token
+    Token(TokenArgs),
+    /// Run a command with an access token in its environment
+    Exec(ExecArgs),
+    /// List the loaded accounts
+    List(ListArgs),
+    /// Show the agent's state and counters
+    Status(ListArgs),
+    /// Unload an account, its key and its token
+    Remove(RemoveArgs),
+    /// Lock the agent with a passphrase: no key can be used and no token is served
+    Lock(PassphraseArgs),
+    /// Unlock the agent; every account is there as before
+    Unlock(PassphraseArgs),
+    /// Stop the agent; it forgets everything
+    Stop,
+}
+
+impl Cli {
+    /// Whether output is JSON, by `--json` or `-o json`.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json
+            || match &self.command {
+                Command::Token(args) => args.output == TokenFormat::Json,
+                Command::List(args) | Command::Status(args) => args.output == Structured::Json,
+                Command::Add(_)
+                | Command::Exec(_)
+                | Command::Remove(_)
+                | Command::Lock(_)
+                | Command::Unlock(_)
+                | Command::Stop => false,
+            }
+    }
+}
+
+/// Whether a command line that cannot be understood at least asks for JSON.
+pub(crate) fn seems_to_want_json(typed: &[OsString]) -> bool {
+    let own = typed.iter().take_while(|word| *word != "--");
+    let mut previous = None;
+    own.into_iter().any(|word| {
+        let value_of_output =
+            matches!(previous.replace(word), Some(flag) if flag == "-o" || flag == "--output");
+        word == "--json" || word == "-ojson" || word == "--output=json" || (value_of_output && word == "json")
+    })
+}
+
+/// A URL as far as its form goes; which hosts are good is the agent's to say.
+fn url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    match rest {
+        None => Err(format!(
+            "a URL is needed, such as https://{}",
+            text.trim_start_matches('/')
+        )),
+        Some("") => Err("the URL names no host".to_owned()),
+        Some(rest) if rest.contains(['?', '#', '@']) || rest.contains(char::is_whitespace) => {
+            Err("only https://HOST or https://HOST/PATH is good here".to_owned())
+        }
+        Some(_) => plain(text.trim_end_matches('/')),
+    }
+}
+
+/// A text that has something in it, and no control characters.
+fn plain(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty".to_owned())
+    } else if text.contains(char::is_control) {
+        Err("it holds control characters".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples_in_its_help() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|command| command.get_name() != "stop")
+        {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn exec_takes_everything_behind_the_dashes_as_it_is() {
+        let cli = parse("sfkey exec prod --min-valid 15m -- cmd --json -- x").expect("parsed");
+        let Command::Exec(args) = cli.command else {
+            panic!("not exec")
+        };
+        assert_eq!(args.command, ["cmd", "--json", "--", "x"]);
+        assert_eq!(args.min_valid, 900);
+        assert!(!cli.json);
+        assert!(parse("sfkey exec -- cmd").is_ok());
+        assert!(parse("sfkey exec prod cmd").is_err());
+        assert!(parse("sfkey exec prod --").is_err());
+    }
+
+    #[test]
+    fn json_can_be_asked_for_in_every_way() {
+        for line in [
+            "sfkey --json list",
+            "sfkey list --json",
+            "sfkey status -o json",
+            "sfkey token -ojson",
+        ] {
+            assert!(parse(line).expect(line).wants_json(), "{line}");
+        }
+        assert!(!parse("sfkey token -o env").expect("parsed").wants_json());
+    }
+
+    #[test]
+    fn json_is_noticed_in_a_command_line_that_is_wrong() {
+        let seems = |line: &str| {
+            let typed: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            seems_to_want_json(&typed)
+        };
+        assert!(seems("sfkey token --bad --json") && seems("sfkey token --bad -o json"));
+        assert!(seems("sfkey list --output=json x") && seems("sfkey list -ojson x"));
+        assert!(!seems("sfkey exec -- cmd --json") && !seems("sfkey token json"));
+    }
+
+    #[test]
+    fn an_account_or_all_of_them_but_not_both() {
+        for line in [
+            "sfkey remove",
+            "sfkey remove a --all",
+            "sfkey add",
+            "sfkey add a --all",
+            "sfkey add --all --save",
+            "sfkey add a --no-prompt",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse("sfkey remove --all").is_ok() && parse("sfkey add --all --no-prompt").is_ok());
+    }
+
+    #[test]
+    fn a_url_is_checked_by_its_form_only() {
+        assert_eq!(
+            url("https://login.salesforce.com/"),
+            Ok("https://login.salesforce.com".to_owned())
+        );
+        assert!(url("http://localhost:8443").is_ok());
+        assert!(url("https://site.force.com/customers").is_ok());
+        assert!(
+            url("login.salesforce.com")
+                .expect_err("no scheme")
+                .contains("https://login.salesforce.com")
+        );
+        for bad in [
+            "https://",
+            "https://a b",
+            "https://u:p@h",
+            "https://h?x",
+            "https://h#x",
+            "ftp://h",
+            "",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+}

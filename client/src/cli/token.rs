@@ -1,0 +1,48 @@
+//! The arguments of `sfkey token`.
+
+use clap::Args;
+use sfkey::proto::AccountName;
+
+use crate::{duration, output::TokenFormat};
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  sfkey token prod -o header | curl -H @- https://acme.my.salesforce.com/services/data/v62.0/limits
+  eval \"$(sfkey token prod -o env)\"
+  sfkey token prod --json | jq -r .instance_url
+  sfkey token prod --min-valid 30m       before a long job
+  sfkey token prod --show                on a terminal, where it stays to be seen";
+
+#[derive(Args, Debug)]
+#[command(after_help = TOKEN_EXAMPLES)]
+pub(crate) struct TokenArgs {
+    /// Account [default: SFKEY_ACCOUNT, else the agent's default account, else the only one loaded]
+    pub(crate) name: Option<AccountName>,
+
+    /// What to print: the token alone, json, env (export lines for eval), or header (Authorization: Bearer …)
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "token",
+        hide_possible_values = true
+    )]
+    pub(crate) output: TokenFormat,
+
+    /// The token must stay valid at least this long: 5m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1m")]
+    pub(crate) min_valid: u32,
+
+    /// Get a new token from Salesforce even if the one held would do
+    #[arg(long)]
+    pub(crate) fresh: bool,
+
+    /// Print the token even if standard output is a terminal
+    #[arg(long)]
+    pub(crate) show: bool,
+
+    /// Do not load the account from the configuration when the agent does not have it
+    #[arg(long)]
+    pub(crate) no_load: bool,
+}
