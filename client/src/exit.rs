@@ -371,6 +371,35 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_reasons_of_the_client_are_those_of_the_table() {
+        use Cause as C;
+        let documented = include_str!("../../docs/errors.md");
+        let (_, section) = documented
+            .split_once("## Reasons of the client")
+            .expect("a section");
+        let section = section.split("\n## ").next().expect("it goes on");
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let causes = [
+            C::Usage,
+            C::Config,
+            C::NoAgent,
+            C::UntrustedSocket,
+            C::Protocol,
+            C::Key,
+            C::Secret,
+            C::Passphrase,
+            C::Io,
+            C::CommandNotFound,
+            C::CommandNotExecutable,
+        ];
+        assert_eq!(rows.len(), causes.len());
+        for (cause, row) in causes.into_iter().zip(rows) {
+            let (reason, code) = cause.reason_and_code();
+            assert!(row.starts_with(&format!("| `{reason}` | {code} | ")), "{row}");
+        }
+    }
+
+    #[test]
     fn what_the_system_says_is_told_in_words() {
         assert_eq!(
             words(&io::Error::from_raw_os_error(2)),

@@ -23,10 +23,10 @@ const MAX_ERROR_CODE_BYTES: usize = 128;
 
 /// Defines [`Reason`] from one table, so that reason, gRPC code and exit code stand in one line.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident, $text:literal, $code:ident, $exit:literal;)*) => {
+    ($(#[doc = $doc:literal] $variant:ident, $text:literal, $code:ident, $exit:literal;)*) => {
         /// Why a request failed: stable, machine-readable, `ErrorInfo.reason`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $variant,)* }
+        pub enum Reason { $(#[doc = $doc] $variant,)* }
 
         impl Reason {
             /// Every reason, in the order of the documented table.
@@ -36,6 +36,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
+            }
+
+            /// What it means, one sentence.
+            #[must_use]
+            pub const fn means(self) -> &'static str {
+                match self { $(Self::$variant => $doc.trim_ascii(),)* }
             }
 
             /// The gRPC code that goes with it.

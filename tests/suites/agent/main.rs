@@ -2,6 +2,7 @@
 
 mod accounts;
 mod assertions;
+mod documents;
 mod edge;
 mod exchange;
 mod faults;
