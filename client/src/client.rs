@@ -6,13 +6,16 @@ use sfkey_proto::{
     MAX_REPLY_BYTES, MAX_REQUEST_BYTES, PROTOCOL_VERSION, Refusal,
     sealing::{self, Sealable, Sealed},
     v1::{
-        Account, AccountSpec, AddAccountRequest, AddAccountResponse, GetSealingKeyRequest, GetStatusRequest,
-        GetStatusResponse, GetTokenRequest, ListAccountsRequest, LockRequest, LockSpec, RemoveAccountRequest,
-        RemoveAllAccountsRequest, ShutdownRequest, Token, UnlockRequest, UnlockSpec,
+        Account, AccountSpec, AddAccountRequest, AddAccountResponse, CheckAccountRequest,
+        CheckAccountResponse, GetSealingKeyRequest, GetStatusRequest, GetStatusResponse, GetTokenRequest,
+        ListAccountsRequest, LockRequest, LockSpec, PanicRequest, PanicResponse, RemoveAccountRequest,
+        RemoveAllAccountsRequest, ReportRejectedRequest, RevokeTokenRequest, ShutdownRequest, Token,
+        UnlockRequest, UnlockSpec, WatchTokenRequest, WatchTokenResponse, WhoAmIRequest, WhoAmIResponse,
         agent_service_client::AgentServiceClient, token_service_client::TokenServiceClient,
     },
 };
-use tonic::{Code, Response, Status, transport::Channel};
+use sha2::{Digest, Sha256};
+use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -102,18 +105,40 @@ impl Client {
     pub async fn request_token(&self, request: GetTokenRequest) -> Result<Token, Error> {
         let mut service = self.token_service();
         let reply = self.call(EXCHANGE_ANSWER, service.get_token(request)).await?;
-        same_protocol(reply.protocol_version)?;
-        let token = reply.token.ok_or(Error::Malformed("it holds no token"))?;
-        // The far end of a restricted socket is not ours. What it sends goes into headers, variables and
-        // shells, where a line end or an escape would be more than a token.
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if plain(&token.access_token) && plain(&token.instance_url) {
-            Ok(token)
-        } else {
-            Err(Error::Malformed(
-                "the token or its instance URL holds control characters",
-            ))
-        }
+        served(reply.token, reply.protocol_version)
+    }
+
+    /// Tells the agent that Salesforce refused a token of `account` with 401, and returns the next one. The
+    /// agent looks into it once; only the SHA-256 of the token is sent.
+    ///
+    /// # Errors
+    /// As [`Client::request_token`].
+    pub async fn report_rejected(&self, account: &str, token: &[u8]) -> Result<Token, Error> {
+        let request = ReportRejectedRequest {
+            account: account.to_owned(),
+            token_sha256: Sha256::digest(token).to_vec(),
+        };
+        let mut service = self.token_service();
+        let reply = self
+            .call(EXCHANGE_ANSWER, service.report_rejected(request))
+            .await?;
+        served(reply.token, reply.protocol_version)
+    }
+
+    /// The current token of `account`, and every new one as the agent renews it.
+    ///
+    /// # Errors
+    /// As [`Client::request_token`]. Whoever wants to go on after an error connects again.
+    pub async fn watch(&self, account: &str) -> Result<Watch, Error> {
+        let request = WatchTokenRequest {
+            account: account.to_owned(),
+        };
+        let mut service = self.token_service();
+        let tokens = self.call(EXCHANGE_ANSWER, service.watch_token(request)).await?;
+        Ok(Watch {
+            client: self.clone(),
+            tokens,
+        })
     }
 
     /// The loaded accounts that this process may use, sorted by name.
@@ -231,6 +256,56 @@ impl Client {
         Ok(self.call(PROMPT_ANSWER, call).await?.removed)
     }
 
+    /// Revokes the token of `account` at Salesforce, and tells whether one was held. Everyone who shares its
+    /// user and app is logged out.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn revoke(&self, account: &str) -> Result<bool, Error> {
+        let mut service = self.agent_service();
+        let account = account.to_owned();
+        let call = service.revoke_token(RevokeTokenRequest { account });
+        Ok(self.call(EXCHANGE_ANSWER, call).await?.revoked)
+    }
+
+    /// Has the agent wipe everything at once, and then try to revoke every token. A locked agent does it too.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn panic(&self) -> Result<PanicResponse, Error> {
+        let mut service = self.agent_service();
+        self.call(EXCHANGE_ANSWER, service.panic(PanicRequest {})).await
+    }
+
+    /// Who the token of `account` belongs to, as Salesforce says.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn who_am_i(&self, account: &str) -> Result<WhoAmIResponse, Error> {
+        let mut service = self.agent_service();
+        let account = account.to_owned();
+        self.call(EXCHANGE_ANSWER, service.who_am_i(WhoAmIRequest { account }))
+            .await
+    }
+
+    /// Has the agent check `account` step by step. With `probe` it tries other audiences too, which count as
+    /// failed logins.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn check(&self, account: &str, probe: bool) -> Result<Checks, Error> {
+        let request = CheckAccountRequest {
+            account: account.to_owned(),
+            probe,
+        };
+        let mut service = self.agent_service();
+        let findings = self.call(EXCHANGE_ANSWER, service.check_account(request)).await?;
+        Ok(Checks {
+            client: self.clone(),
+            findings,
+        })
+    }
+
     /// Asks the agent to stop.
     ///
     /// # Errors
@@ -283,6 +358,62 @@ impl Client {
                 detail: format!("{code:?}: {}", status.message()),
             },
         }
+    }
+}
+
+/// Tokens of one account, as the agent renews them.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    tokens: Streaming<WatchTokenResponse>,
+}
+
+impl Watch {
+    /// Waits for the next token, however long that takes; `None` when the agent has no more to send.
+    ///
+    /// # Errors
+    /// As [`Client::request_token`]; nothing comes after an error.
+    pub async fn next(&mut self) -> Result<Option<Token>, Error> {
+        let next = self.tokens.message().await;
+        match next.map_err(|status| self.client.failure(&status))? {
+            Some(reply) => served(reply.token, reply.protocol_version).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What the agent finds out about one account, as it finds it out.
+#[derive(Debug)]
+pub struct Checks {
+    client: Client,
+    findings: Streaming<CheckAccountResponse>,
+}
+
+impl Checks {
+    /// Waits for the next finding; `None` after the last one.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn next(&mut self) -> Result<Option<CheckAccountResponse>, Error> {
+        let next = async { self.findings.message().await.map(Response::new) };
+        self.client.call(EXCHANGE_ANSWER, next).await
+    }
+}
+
+/// The token of a reply, when it is one that can be used.
+///
+/// The far end of a restricted socket is not ours. What it sends goes into headers, variables and shells, where
+/// a line end or an escape would be more than a token.
+fn served(token: Option<Token>, protocol_version: u32) -> Result<Token, Error> {
+    same_protocol(protocol_version)?;
+    let token = token.ok_or(Error::Malformed("it holds no token"))?;
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain(&token.access_token) && plain(&token.instance_url) {
+        Ok(token)
+    } else {
+        Err(Error::Malformed(
+            "the token or its instance URL holds control characters",
+        ))
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     Passphrase,
     /// Reading or writing failed.
     Io,
+    /// The user was asked, and did not want it.
+    Declined,
     /// The command of `exec` does not exist.
     CommandNotFound,
     /// The command of `exec` cannot be run.
@@ -54,6 +56,7 @@ impl Cause {
             Self::Secret => ("SECRET", 1),
             Self::Passphrase => ("PASSPHRASE", 1),
             Self::Io => ("IO", 1),
+            Self::Declined => ("DECLINED", 1),
             Self::CommandNotFound => ("COMMAND_NOT_FOUND", 127),
             Self::CommandNotExecutable => ("COMMAND_NOT_EXECUTABLE", 126),
         }
@@ -104,6 +107,11 @@ impl Failure {
             failure.exit_code = BROKEN_PIPE;
         }
         failure
+    }
+
+    /// What was printed on standard output says what did not succeed; a script needs the exit code.
+    pub(crate) fn printed() -> Self {
+        Self::new(Cause::Io, "", "").told()
     }
 
     /// Whether all that is missing is somebody to type a passphrase.
@@ -389,6 +397,7 @@ mod tests {
             C::Secret,
             C::Passphrase,
             C::Io,
+            C::Declined,
             C::CommandNotFound,
             C::CommandNotExecutable,
         ];

@@ -16,7 +16,7 @@ mod error;
 pub mod keyfile;
 pub mod trust;
 
-pub use client::Client;
+pub use client::{Checks, Client, Watch};
 pub use environment::Environment;
 pub use error::Error;
 /// The contract: messages, the error table and sealing.

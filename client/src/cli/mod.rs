@@ -4,8 +4,12 @@ mod add;
 mod exec;
 mod list;
 mod lock;
+mod panic;
 mod remove;
+mod revoke;
 mod token;
+mod watch;
+mod whoami;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -16,8 +20,12 @@ pub(crate) use self::{
     exec::ExecArgs,
     list::{ListArgs, Structured},
     lock::PassphraseArgs,
+    panic::PanicArgs,
     remove::RemoveArgs,
+    revoke::RevokeArgs,
     token::TokenArgs,
+    watch::WatchArgs,
+    whoami::WhoamiArgs,
 };
 use crate::output::TokenFormat;
 
@@ -61,16 +69,24 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Run a command with an access token in its environment
     Exec(ExecArgs),
+    /// Follow an account: each token as it is renewed, to print, into a file, or for a command
+    Watch(WatchArgs),
     /// List the loaded accounts
     List(ListArgs),
     /// Show the agent's state and counters
     Status(ListArgs),
+    /// Ask Salesforce who an account's token belongs to
+    Whoami(WhoamiArgs),
     /// Unload an account, its key and its token
     Remove(RemoveArgs),
     /// Lock the agent with a passphrase: no key can be used and no token is served
     Lock(PassphraseArgs),
     /// Unlock the agent; every account is there as before
     Unlock(PassphraseArgs),
+    /// End an account's token at Salesforce, for everyone who shares its user and app
+    Revoke(RevokeArgs),
+    /// Wipe every key and token at once, then revoke the tokens
+    Panic(PanicArgs),
     /// Stop the agent; it forgets everything
     Stop,
 }
@@ -81,12 +97,16 @@ impl Cli {
         self.json
             || match &self.command {
                 Command::Token(args) => args.output == TokenFormat::Json,
+                Command::Watch(args) => args.output == TokenFormat::Json,
                 Command::List(args) | Command::Status(args) => args.output == Structured::Json,
                 Command::Add(_)
                 | Command::Exec(_)
                 | Command::Remove(_)
                 | Command::Lock(_)
                 | Command::Unlock(_)
+                | Command::Whoami(_)
+                | Command::Revoke(_)
+                | Command::Panic(_)
                 | Command::Stop => false,
             }
     }

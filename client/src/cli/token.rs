@@ -3,7 +3,7 @@
 use clap::Args;
 use sfkey::proto::AccountName;
 
-use crate::{duration, output::TokenFormat};
+use crate::{duration, output::TokenFormat, secrets::Rejected};
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
@@ -11,6 +11,8 @@ Examples:
   eval \"$(sfkey token prod -o env)\"
   sfkey token prod --json | jq -r .instance_url
   sfkey token prod --min-valid 30m       before a long job
+  printf %s \"$TOKEN\" | sfkey token prod --rejected -
+                                         after a 401: report the token, get the next one
   sfkey token prod --show                on a terminal, where it stays to be seen";
 
 #[derive(Args, Debug)]
@@ -37,6 +39,10 @@ pub(crate) struct TokenArgs {
     /// Get a new token from Salesforce even if the one held would do
     #[arg(long)]
     pub(crate) fresh: bool,
+
+    /// Report the token on standard input as refused by Salesforce with 401, and print the next one
+    #[arg(long, value_name = "-", conflicts_with_all = ["fresh", "min_valid"])]
+    pub(crate) rejected: Option<Rejected>,
 
     /// Print the token even if standard output is a terminal
     #[arg(long)]

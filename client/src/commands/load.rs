@@ -5,7 +5,7 @@ use sfkey::{
     keyfile::{KeyFile, KeyFileError, Passphrase, PrivateKey},
     proto::{
         AccountName, Reason, Refusal,
-        v1::{AccountSpec, AddAccountResponse, GetTokenRequest, Token},
+        v1::{AccountSpec, AddAccountResponse},
     },
 };
 
@@ -218,45 +218,55 @@ fn unanswered(detail: &str) -> Failure {
     )
 }
 
-/// Loads the account that a request named and the agent does not have, and asks again. `refusal` is what the
-/// agent said; it stands wherever loading is not for the client to do.
+/// Loads the account that a request named and the agent does not have, and returns the name to ask for again.
+/// `refusal` is what the agent said; it stands wherever loading is not for the client to do.
 pub(super) async fn on_demand(
     invocation: &Invocation<'_>,
     agent: &Client,
-    mut request: GetTokenRequest,
+    named: &str,
     refusal: Refusal,
-) -> Result<Token, Failure> {
+    prompting: Prompting,
+) -> Result<AccountName, Failure> {
     let status = match agent.status().await {
         // A restricted socket serves tokens only; whoever is behind it loads accounts elsewhere.
         Err(Error::NotServed { .. }) => return Err(refusal.into()),
         status => status?,
     };
     let config = Config::read(&invocation.environment)?;
-    let named = !request.account.is_empty();
-    let Some(name) = wanted(&request.account, &config, status.account_count) else {
+    let Some(name) = wanted(named, &config, status.account_count) else {
         return Err(refusal.into());
     };
-    if !named {
-        // The configuration's default account may be loaded already, only not as the agent's default.
-        request.account = name.to_string();
-        match agent.request_token(request.clone()).await {
-            Err(Error::Refused(again)) if again.reason == Reason::AccountNotLoaded => {}
-            answer => return Ok(answer?),
-        }
+    // The configuration's default account may be loaded already, only not as the agent's default.
+    if named.is_empty() && is_loaded(agent, &name).await? {
+        return Ok(name);
     }
     let Some(entry) = config.accounts.get(&name) else {
         return Err(not_configured(&name, &refusal, &invocation.environment));
     };
     let loading = Loading {
         explicit: false,
-        make_default: !named,
+        make_default: named.is_empty(),
+        prompting,
         ..Loading::explicit(&name, entry)
     };
     loading.require_complete(&invocation.environment)?;
     agent.require_trust()?;
     hardening::harden();
     loading.load(invocation, agent).await?;
-    Ok(agent.request_token(request).await?)
+    Ok(name)
+}
+
+/// Whether the agent says of a request that the account is missing which the client may load.
+pub(super) fn is_missing(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        Reason::AccountNotLoaded | Reason::NoDefaultAccount
+    )
+}
+
+async fn is_loaded(agent: &Client, name: &AccountName) -> Result<bool, Failure> {
+    let accounts = agent.accounts().await?;
+    Ok(accounts.iter().any(|account| account.account == name.as_str()))
 }
 
 /// The account that is meant: the one named, else the configuration's default one, else its only one while

@@ -5,10 +5,14 @@ mod exec;
 mod list;
 mod load;
 mod lock;
+mod panic;
 mod remove;
+mod revoke;
 mod status;
 mod stop;
 mod token;
+mod watch;
+mod whoami;
 
 use std::path::PathBuf;
 
@@ -16,7 +20,7 @@ use jiff::Timestamp;
 use sfkey::{Client, Environment, connect, proto::AccountName};
 
 use crate::{
-    cli::Command,
+    cli::{Command, PanicArgs},
     exit::{Cause, Failure},
     output::Output,
 };
@@ -71,11 +75,15 @@ pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result
         Command::Add(args) => add::run(invocation, *args).await,
         Command::Token(args) => token::run(invocation, args).await,
         Command::Exec(args) => exec::run(invocation, args).await,
+        Command::Watch(args) => watch::run(invocation, args).await,
         Command::List(_) => list::run(invocation).await,
         Command::Status(_) => status::run(invocation).await,
         Command::Remove(args) => remove::run(invocation, args).await,
         Command::Lock(args) => lock::lock(invocation, args).await,
         Command::Unlock(args) => lock::unlock(invocation, args).await,
+        Command::Whoami(args) => whoami::run(invocation, args).await,
+        Command::Revoke(args) => revoke::run(invocation, args).await,
+        Command::Panic(PanicArgs {}) => panic::run(invocation).await,
         Command::Stop => stop::run(invocation).await,
     }
 }

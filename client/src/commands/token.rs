@@ -2,13 +2,13 @@
 
 use sfkey::{
     Error,
-    proto::{
-        Reason,
-        v1::{GetTokenRequest, Token},
-    },
+    proto::v1::{GetTokenRequest, Token},
 };
 
-use super::{Invocation, load};
+use super::{
+    Invocation,
+    load::{self, Prompting},
+};
 use crate::{
     cli::TokenArgs,
     exit::{Cause, Failure},
@@ -18,14 +18,20 @@ use crate::{
 pub(super) async fn run(invocation: &Invocation<'_>, args: TokenArgs) -> Result<(), Failure> {
     let format = format(args.output, invocation.output.is_json())?;
     if !args.show && Output::is_terminal() {
-        return Err(would_stay_on_the_screen());
+        return Err(would_stay_on_the_screen("sfkey token -o header | curl -H @- …"));
     }
-    let request = GetTokenRequest {
-        account: invocation.account(args.name.as_ref())?,
-        min_valid_seconds: Some(args.min_valid),
-        fresh: args.fresh,
+    let account = invocation.account(args.name.as_ref())?;
+    let token = match args.rejected {
+        None => {
+            let request = GetTokenRequest {
+                account,
+                min_valid_seconds: Some(args.min_valid),
+                fresh: args.fresh,
+            };
+            obtain(invocation, request, !args.no_load).await?
+        }
+        Some(place) => report(invocation, &account, &place.read()?, !args.no_load).await?,
     };
-    let token = obtain(invocation, request, !args.no_load).await?;
     invocation.output.token(&token, format)
 }
 
@@ -33,26 +39,41 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: TokenArgs) -> Result<
 /// No file is read unless that happens.
 pub(super) async fn obtain(
     invocation: &Invocation<'_>,
-    request: GetTokenRequest,
+    mut request: GetTokenRequest,
     may_load: bool,
 ) -> Result<Token, Failure> {
     let agent = invocation.connect().await?;
     match agent.request_token(request.clone()).await {
-        Err(Error::Refused(refusal))
-            if may_load
-                && matches!(
-                    refusal.reason,
-                    Reason::AccountNotLoaded | Reason::NoDefaultAccount
-                ) =>
-        {
-            load::on_demand(invocation, &agent, request, refusal).await
+        Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
+            let named = std::mem::take(&mut request.account);
+            let loaded = load::on_demand(invocation, &agent, &named, refusal, Prompting::Allowed).await?;
+            request.account = loaded.to_string();
+            Ok(agent.request_token(request).await?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// Reports a refused token and gets the next one. An agent that lost the account is given it again: it was
+/// started anew since the token was got.
+async fn report(
+    invocation: &Invocation<'_>,
+    account: &str,
+    rejected: &[u8],
+    may_load: bool,
+) -> Result<Token, Failure> {
+    let agent = invocation.connect().await?;
+    match agent.report_rejected(account, rejected).await {
+        Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
+            let loaded = load::on_demand(invocation, &agent, account, refusal, Prompting::Allowed).await?;
+            Ok(agent.report_rejected(loaded.as_str(), rejected).await?)
         }
         answer => Ok(answer?),
     }
 }
 
 /// `--json` is `-o json`; with another form it contradicts.
-fn format(output: TokenFormat, json: bool) -> Result<TokenFormat, Failure> {
+pub(super) fn format(output: TokenFormat, json: bool) -> Result<TokenFormat, Failure> {
     match (output, json) {
         (output, false) => Ok(output),
         (TokenFormat::Token | TokenFormat::Json, true) => Ok(TokenFormat::Json),
@@ -64,11 +85,12 @@ fn format(output: TokenFormat, json: bool) -> Result<TokenFormat, Failure> {
     }
 }
 
-fn would_stay_on_the_screen() -> Failure {
+/// A terminal is no place for a token; `instead` is a line that passes it on.
+pub(super) fn would_stay_on_the_screen(instead: &str) -> Failure {
     Failure::new(
         Cause::Usage,
         "standard output is a terminal, where the token would stay to be seen",
-        "pass it on: curl -H \"$(sfkey token -o header)\" …, or show it all the same: --show",
+        format!("pass it on: {instead}   (or show it all the same: --show)"),
     )
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sfkey::proto::v1::{
     Account, AddAccountResponse, ExpirySource, GetStatusResponse, MemoryProtection, Token, TokenState,
-    add_account_response::Outcome, token_state::State,
+    WhoAmIResponse, add_account_response::Outcome, panic_response::Revocation, token_state::State,
 };
 
 /// What `sfkey token --json` prints.
@@ -192,6 +192,60 @@ impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
     }
 }
 
+/// What `sfkey whoami --json` prints.
+#[derive(Serialize)]
+pub(super) struct OwnerObject<'a> {
+    account: &'a str,
+    user_id: &'a str,
+    org_id: &'a str,
+    username: &'a str,
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+    instance_url: &'a str,
+}
+
+impl<'a> From<&'a WhoAmIResponse> for OwnerObject<'a> {
+    fn from(owner: &'a WhoAmIResponse) -> Self {
+        Self {
+            account: &owner.account,
+            user_id: &owner.user_id,
+            org_id: &owner.org_id,
+            username: &owner.username,
+            name: owner.name.as_deref(),
+            email: owner.email.as_deref(),
+            instance_url: &owner.instance_url,
+        }
+    }
+}
+
+/// What `sfkey panic --json` prints.
+#[derive(Serialize)]
+pub(super) struct PanicObject<'a> {
+    wiped: bool,
+    revocations: Vec<RevocationObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct RevocationObject<'a> {
+    account: &'a str,
+    revoked: bool,
+    detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a [Revocation]> for PanicObject<'a> {
+    fn from(revocations: &'a [Revocation]) -> Self {
+        let object = |revocation: &'a Revocation| RevocationObject {
+            account: &revocation.account,
+            revoked: revocation.revoked,
+            detail: Some(revocation.detail.as_str()).filter(|detail| !detail.is_empty()),
+        };
+        Self {
+            wiped: true,
+            revocations: revocations.iter().map(object).collect(),
+        }
+    }
+}
+
 const fn expiry_source(source: ExpirySource) -> Option<&'static str> {
     match source {
         ExpirySource::Unspecified => None,
@@ -289,6 +343,30 @@ mod tests {
                 r#""account_count":0,"clock_skew_seconds":null,"started_at":0,"token_requests":0,"#,
                 r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0}"#
             )
+        );
+    }
+
+    #[test]
+    fn an_owner_and_a_panic_have_every_key_and_null_for_what_is_not_known() {
+        let owner = WhoAmIResponse {
+            account: "a".to_owned(),
+            ..WhoAmIResponse::default()
+        };
+        assert_eq!(
+            render(&OwnerObject::from(&owner)),
+            concat!(
+                r#"{"account":"a","user_id":"","org_id":"","username":"","name":null,"email":null,"#,
+                r#""instance_url":""}"#
+            )
+        );
+        let revocation = Revocation {
+            account: "a".to_owned(),
+            revoked: true,
+            detail: String::new(),
+        };
+        assert_eq!(
+            render(&PanicObject::from(&[revocation][..])),
+            r#"{"wiped":true,"revocations":[{"account":"a","revoked":true,"detail":null}]}"#
         );
     }
 

@@ -12,7 +12,9 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sfkey::proto::v1::{Account, AddAccountResponse, GetStatusResponse, Token};
+use sfkey::proto::v1::{
+    Account, AddAccountResponse, GetStatusResponse, Token, WhoAmIResponse, panic_response::Revocation,
+};
 use zeroize::Zeroizing;
 
 pub(crate) use token::{TokenFormat, variables};
@@ -28,6 +30,8 @@ pub(crate) struct Output {
     /// Warnings of a command that speaks JSON wait for its success: a failure leaves one object alone on
     /// standard error.
     held: RefCell<Vec<String>>,
+    /// The command goes on and on: there is no success to wait for.
+    streaming: Cell<bool>,
 }
 
 impl Output {
@@ -35,6 +39,7 @@ impl Output {
         Self {
             json: Cell::new(json),
             held: RefCell::default(),
+            streaming: Cell::new(false),
         }
     }
 
@@ -50,12 +55,26 @@ impl Output {
 
     /// Tells something that does not stop the command.
     pub(crate) fn warn(&self, text: &str) {
-        let line = format!("warning: {}", escape(text));
-        if self.is_json() {
+        self.say(format!("warning: {}", escape(text)));
+    }
+
+    /// Tells something that is good to know.
+    pub(crate) fn tell(&self, text: &str) {
+        self.say(format!("note: {}", escape(text)));
+    }
+
+    fn say(&self, line: String) {
+        if self.is_json() && !self.streaming.get() {
             self.held.borrow_mut().push(line);
         } else {
             complain(&line);
         }
+    }
+
+    /// From here on the command has begun what goes on without end; warnings are written as they come.
+    pub(crate) fn stream(&self) {
+        self.release_warnings();
+        self.streaming.set(true);
     }
 
     /// Writes the warnings that waited. The command has done its work, or is about to become another one.
@@ -79,18 +98,24 @@ impl Output {
 
     /// Writes a token in the form that was asked for, and its warnings.
     pub(crate) fn token(&self, token: &Token, format: TokenFormat) -> Result<(), Failure> {
+        write_out(&self.rendered(token, format))
+    }
+
+    /// A token in the form that was asked for, with its line end. Warnings that the form does not hold are told.
+    pub(crate) fn rendered(&self, token: &Token, format: TokenFormat) -> Zeroizing<Vec<u8>> {
         if format == TokenFormat::Json {
             let mut line = Zeroizing::new(Vec::with_capacity(TOKEN_JSON_BYTES));
             serde_json::to_writer(&mut *line, &json::TokenObject::from(token))
                 .expect("strings and numbers always serialize");
             line.push(b'\n');
-            return write_out(&line);
+            return line;
         }
         self.token_warnings(token);
         if format == TokenFormat::Env {
             self.warn_of_missing_target_org(token);
         }
-        write_out(token::render(token, format).as_bytes())
+        let mut text = token::render(token, format);
+        Zeroizing::new(std::mem::take(&mut *text).into_bytes())
     }
 
     /// Tells the warnings that came with a token in words.
@@ -142,6 +167,24 @@ impl Output {
     /// What `sfkey add --all --json` did.
     pub(crate) fn all_added(added: &[AddAccountResponse]) -> Result<(), Failure> {
         write_json(&json::AllAddedObject::from(added))
+    }
+
+    /// Who a token belongs to.
+    pub(crate) fn owner(&self, owner: &WhoAmIResponse) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::OwnerObject::from(owner))
+        } else {
+            write_out(text::owner(owner).as_bytes())
+        }
+    }
+
+    /// What became of the tokens in a panic.
+    pub(crate) fn revocations(&self, revocations: &[Revocation]) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::PanicObject::from(revocations))
+        } else {
+            write_out(text::revocations(revocations).as_bytes())
+        }
     }
 
     /// Tells in a line of text, or a JSON object, what was done.

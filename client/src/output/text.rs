@@ -4,8 +4,8 @@ use std::{fmt::Write, path::Path};
 
 use jiff::{Timestamp, tz::TimeZone};
 use sfkey::proto::v1::{
-    Account, AddAccountResponse, ExpirySource, GetStatusResponse, add_account_response::Outcome,
-    token_state::State,
+    Account, AddAccountResponse, ExpirySource, GetStatusResponse, WhoAmIResponse,
+    add_account_response::Outcome, panic_response::Revocation, token_state::State,
 };
 
 use super::json::memory_protection;
@@ -152,6 +152,43 @@ pub(super) fn added(added: &AddAccountResponse, saved: Option<&Path>, now: Times
         ]);
     }
     text.push_str(&table(&rows));
+    text
+}
+
+/// Who a token belongs to, one line a fact.
+pub(super) fn owner(owner: &WhoAmIResponse) -> String {
+    let facts = [
+        ("account", Some(&owner.account)),
+        ("username", Some(&owner.username)),
+        ("name", owner.name.as_ref()),
+        ("e-mail", owner.email.as_ref()),
+        ("user", Some(&owner.user_id)),
+        ("organization", Some(&owner.org_id)),
+        ("instance", Some(&owner.instance_url)),
+    ];
+    let known = facts
+        .into_iter()
+        .filter_map(|(name, value)| Some([name.to_owned(), escape(value?)]));
+    table(&known.collect::<Vec<_>>())
+}
+
+/// What became of the tokens, one line each.
+pub(super) fn revocations(revocations: &[Revocation]) -> String {
+    let mut text = "Wiped: the agent holds no key and no token any more.\n".to_owned();
+    if revocations.is_empty() {
+        text.push_str("There was no token to revoke.\n");
+    }
+    for revocation in revocations {
+        let account = escape(&revocation.account);
+        let _infallible = match revocation.revoked {
+            true => writeln!(text, "{account}: its token is revoked"),
+            false => writeln!(
+                text,
+                "{account}: its token was NOT revoked: {}",
+                escape(&revocation.detail)
+            ),
+        };
+    }
     text
 }
 

@@ -2,6 +2,7 @@
 
 mod prompt;
 mod reference;
+mod rejected;
 
 use std::{
     env,
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use prompt::{Prompted, Terminal};
 pub(crate) use reference::Reference;
+pub(crate) use rejected::Rejected;
 
 use crate::{
     exit::{Cause, Failure, words},

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufRead, Read, Write},
 };
 
 use rustix::{
@@ -50,6 +50,14 @@ impl Terminal {
             _ if typed.is_empty() => Ok(Prompted::Nothing),
             _ => Ok(Prompted::Passphrase(typed)),
         }
+    }
+
+    /// Asks a question that is answered by `y` or anything else. What is typed is shown, and Ctrl-C is Ctrl-C.
+    pub(crate) fn confirm(&self, question: &str) -> io::Result<bool> {
+        (&self.0).write_all(question.as_bytes())?;
+        let mut line = String::new();
+        io::BufReader::new((&self.0).take(MAX_TYPED_BYTES as u64)).read_line(&mut line)?;
+        Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
     }
 
     /// Tells something between two questions.
