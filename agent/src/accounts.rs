@@ -80,12 +80,13 @@ impl Accounts {
         }
     }
 
-    /// Which account a request means: the one named, else the default, else the only one.
+    /// Which account a request means of those that `shown` holds for: the one named, else the default, else the
+    /// only one. Of a name that is not shown nothing is told, not even whether it is loaded.
     ///
     /// # Errors
     /// [`Failure::Invalid`], [`Failure::NotLoaded`], [`Failure::Removed`] or [`Failure::NoDefault`].
-    pub fn resolve(&self, name: &str) -> Result<AccountName, Failure> {
-        self.registry().resolve(name)
+    pub fn resolve(&self, name: &str, shown: impl Fn(&AccountName) -> bool) -> Result<AccountName, Failure> {
+        self.registry().resolve(name, shown)
     }
 
     /// A token for the account of the permit.
@@ -231,17 +232,27 @@ impl Accounts {
 }
 
 impl Registry {
-    fn resolve(&self, name: &str) -> Result<AccountName, Failure> {
+    fn resolve(&self, name: &str, shown: impl Fn(&AccountName) -> bool) -> Result<AccountName, Failure> {
         if name.is_empty() {
-            return self.meant_by_default().cloned().ok_or(Failure::NoDefault {
-                loaded: self.entries.len(),
-            });
+            return self.meant_among(shown);
         }
         let name: AccountName = name.parse().map_err(invalid_name)?;
-        if self.entries.contains_key(&name) {
+        // Whoever may not see it is denied it next, loaded or not.
+        if !shown(&name) || self.entries.contains_key(&name) {
             Ok(name)
         } else {
             Err(self.missing(&name))
+        }
+    }
+
+    /// What an empty name means to somebody who is shown these accounts only.
+    fn meant_among(&self, shown: impl Fn(&AccountName) -> bool) -> Result<AccountName, Failure> {
+        let among: Vec<_> = self.entries.keys().filter(|name| shown(name)).collect();
+        let default = self.default.as_ref().filter(|default| among.contains(default));
+        match (default, among.as_slice()) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, [only]) => Ok((*only).clone()),
+            (None, among) => Err(Failure::NoDefault { loaded: among.len() }),
         }
     }
 

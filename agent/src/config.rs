@@ -24,6 +24,22 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
+    /// Settings and policy [default: $XDG_CONFIG_HOME/sfkey/agent.toml, else /etc/sfkey/agent.toml]
+    ///
+    /// Only you and root may be able to write to it. SIGHUP reads it again: rules may become stricter; what would
+    /// allow more waits for a restart.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Read agent.toml, print what follows from it, and end
+    #[arg(long, conflicts_with_all = ["launched", "command"])]
+    pub check_config: bool,
+
+    /// Serve tokens of the accounts listed under [token_socket] in agent.toml on a second socket, for containers,
+    /// forwarding and other users
+    #[arg(long, value_name = "PATH")]
+    pub token_socket: Option<PathBuf>,
+
     /// Let assertions for another audience go to this host too (may be repeated)
     ///
     /// An assertion is as good as a login at its audience. Without this, an audience that differs from the
@@ -104,6 +120,7 @@ Exit code: 0 stopped as asked, 1 failed, 2 usage; with -- COMMAND, COMMAND's own
 Examples:
   sfkey-agent &
   sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug
+  sfkey-agent --check-config
   sfkey-agent -- ./nightly-sync.sh";
 
 impl Options {

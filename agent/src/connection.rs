@@ -24,7 +24,10 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use crate::{limits::PREFACE_TIME, peer::Peer};
+use crate::{
+    limits::PREFACE_TIME,
+    peer::{Peer, Socket},
+};
 
 /// Length of the HTTP/2 connection preface, in bytes (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -33,8 +36,10 @@ const PREFACE_BYTES: usize = 24;
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Mutex<HashMap<u64, Entry>>>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Entry {
+    /// Where it came in, and whose it is.
+    of: (Socket, u32),
     close: CancellationToken,
     /// The preface came: there may be requests in work.
     spoke: bool,
@@ -68,6 +73,19 @@ impl Connections {
         self.table().len()
     }
 
+    /// How many the user `uid` has open at `socket`.
+    #[must_use]
+    pub fn open_of(&self, socket: Socket, uid: u32) -> usize {
+        let of_user = |entry: &&Entry| entry.of == (socket, uid);
+        self.table().values().filter(of_user).count()
+    }
+
+    /// How many are open at `socket`.
+    #[must_use]
+    pub fn open_at(&self, socket: Socket) -> usize {
+        self.table().values().filter(|entry| entry.of.0 == socket).count()
+    }
+
     /// Closes every connection but the caller's own, in the middle of whatever they are doing.
     pub fn close_others(&self, than: &Caller) {
         self.table()
@@ -89,9 +107,14 @@ impl Connections {
             .for_each(|entry| entry.close.cancel());
     }
 
-    fn enter(&self) -> (u64, CancellationToken) {
+    fn enter(&self, peer: &Peer) -> (u64, CancellationToken) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (id, entry) = (NEXT.fetch_add(1, Ordering::Relaxed), Entry::default());
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            of: (peer.socket(), peer.uid()),
+            close: CancellationToken::new(),
+            spoke: false,
+        };
         self.table().insert(id, entry.clone());
         (id, entry.close)
     }
@@ -174,7 +197,7 @@ impl Connection {
         place: OwnedSemaphorePermit,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(PREFACE_TIME));
-        let (id, close) = connections.enter();
+        let (id, close) = connections.enter(&peer);
         Self {
             stream,
             caller: Caller::new(id, peer),

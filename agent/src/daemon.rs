@@ -20,22 +20,25 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::{self, Access},
     accounts::Accounts,
     agent::{Agent, Counters},
     clock::SystemClock,
     config::{Options, Protection},
+    connection::Connection,
     custody::Custody,
     hardening::Hardening,
     launch,
     limits::DRAIN_TIME,
     lock::Lock,
-    policy::Policy,
+    peer::Socket,
     salesforce::{HttpEndpoint, TrustedHosts},
-    service::{self, Parts, Service},
+    service::{self, Parts, Places, Service},
     shutdown::{Asked, Signals, Stop},
-    socket::{self, Bound, Table},
+    socket::{self, Bound, Entrance, Table},
 };
 
 /// The system does not protect the master secret as much as was required.
@@ -59,16 +62,23 @@ impl TooLittleProtection {
     }
 }
 
+/// The servers of all sockets, until the last of them ends.
+type Serving = Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>>>>;
+
+/// Accepted connections of one socket.
+type Incoming = ReceiverStream<io::Result<Connection>>;
+
 /// A daemon that serves.
 pub struct Daemon {
     service: Service,
+    access: Access,
     signals: Signals,
     stop: Stop,
-    drain: Stop,
+    drain: CancellationToken,
     /// Ends when the launcher does; `None` without one.
     launcher: Option<Receiver>,
-    accepting: JoinHandle<()>,
-    serving: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>>>>,
+    accepting: Vec<JoinHandle<()>>,
+    serving: Serving,
 }
 
 impl Daemon {
@@ -76,15 +86,22 @@ impl Daemon {
     ///
     /// # Errors
     /// When the system does not give what is needed, or less protection than was required.
-    pub fn build(options: &Options, hardening: Hardening, bound: &Bound, owner: u32) -> anyhow::Result<Self> {
+    pub fn build(
+        options: &Options,
+        hardening: Hardening,
+        bound: &Bound,
+        restricted: Option<&Bound>,
+        access: Access,
+    ) -> anyhow::Result<Self> {
         let signals = Signals::new().context("signals cannot be taken over")?;
         let (locked, locks) = watch::channel(false);
         let agent = agent(options, locks)?;
-        let table = Table::for_descriptors(hardening.descriptors);
+        let limits = access.settings.limits;
+        let table = Table::for_descriptors(hardening.descriptors, limits.connections.0);
         let stop = Stop::default();
         let service = Service::new(Parts {
             accounts: Accounts::new(Arc::clone(&agent)),
-            policy: Policy::new(owner),
+            policy: Arc::clone(&access.policy),
             lock: Lock::start(
                 Arc::clone(&agent.custody),
                 Arc::clone(&agent.clock),
@@ -98,18 +115,31 @@ impl Daemon {
             instance_id: instance_id()?,
             started_at: agent.clock.now().unix,
             pid: std::process::id(),
-            requests: Service::request_places(),
+            settings_file: access.file().map(|path| path.display().to_string()),
+            token_socket: restricted.map(|bound| bound.path().display().to_string()),
+            requests: Places::new(limits.requests.0),
             agent: Arc::clone(&agent),
         });
-        let listener = UnixListener::from_std(bound.listener()?)?;
-        let (sender, connections) = mpsc::channel(1);
-        let accepting = tokio::spawn(socket::accept(listener, owner, table, Arc::clone(&agent), sender));
-        let drain = Stop::default();
-        let draining = drain.clone();
-        let serving = service::serve(service.clone(), ReceiverStream::new(connections), async move {
-            draining.requested().await;
-        });
-        report(&agent, hardening, bound);
+        let drain = CancellationToken::new();
+        let (accepting, main) = open(bound, Socket::Main, table.clone(), &access, &agent)?;
+        let main = service::serve(service.clone(), main, drain.clone().cancelled_owned());
+        let mut accepting = vec![accepting];
+        let serving: Serving = match restricted {
+            None => Box::pin(main),
+            Some(bound) => {
+                let (more, tokens) = open(
+                    bound,
+                    Socket::Token,
+                    token_table(&table, &access),
+                    &access,
+                    &agent,
+                )?;
+                accepting.push(more);
+                let tokens = service::serve_tokens(service.clone(), tokens, drain.clone().cancelled_owned());
+                Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
+            }
+        };
+        report(&agent, hardening, bound, restricted, &access);
         let launcher = if options.launched {
             Some(tell_launcher()?)
         } else {
@@ -117,12 +147,13 @@ impl Daemon {
         };
         Ok(Self {
             service,
+            access,
             signals,
             stop,
             drain,
             launcher,
             accepting,
-            serving: Box::pin(serving),
+            serving,
         })
     }
 
@@ -139,7 +170,7 @@ impl Daemon {
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
-                    Asked::Reload => tracing::info!("SIGHUP: nothing to read again"),
+                    Asked::Reload => self.access.reload(),
                     Asked::Stop(signal) => {
                         tracing::info!(signal, "stop requested");
                         return Ok(());
@@ -154,9 +185,9 @@ impl Daemon {
     /// # Errors
     /// When the server fails on its last steps.
     pub async fn drain(mut self) -> anyhow::Result<()> {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
         self.service.close_silent();
-        self.drain.request();
+        self.drain.cancel();
         tokio::select! {
             ended = tokio::time::timeout(DRAIN_TIME, &mut self.serving) => match ended {
                 Ok(ended) => ended.context("the server failed while it drained")?,
@@ -167,6 +198,31 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Begins to accept at a socket.
+fn open(
+    bound: &Bound,
+    socket: Socket,
+    table: Table,
+    access: &Access,
+    agent: &Arc<Agent>,
+) -> io::Result<(JoinHandle<()>, Incoming)> {
+    let listener = UnixListener::from_std(bound.listener()?)?;
+    let (sender, connections) = mpsc::channel(1);
+    let entrance = Entrance {
+        socket,
+        table,
+        policy: Arc::clone(&access.policy),
+        agent: Arc::clone(agent),
+    };
+    let accepting = tokio::spawn(socket::accept(listener, entrance, sender));
+    Ok((accepting, ReceiverStream::new(connections)))
+}
+
+fn token_table(main: &Table, access: &Access) -> Table {
+    let socket = access.settings.token_socket.clone().unwrap_or_default();
+    main.beside(socket.connections.0, socket.connections_per_uid.0)
 }
 
 /// Says on standard output that the daemon serves, and takes standard input over.
@@ -208,7 +264,7 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
 }
 
 /// A downgrade is never silent, and neither is a CA file that TLS could not read.
-fn report(agent: &Agent, hardening: Hardening, bound: &Bound) {
+fn report(agent: &Agent, hardening: Hardening, bound: &Bound, restricted: Option<&Bound>, access: &Access) {
     let protection = agent.custody.protection();
     if protection != MemoryProtection::MemfdSecret {
         tracing::warn!(
@@ -220,6 +276,15 @@ fn report(agent: &Agent, hardening: Hardening, bound: &Bound) {
         && let Err(error) = File::open(&file)
     {
         tracing::warn!(file = %file.display(), %error, "SSL_CERT_FILE cannot be read");
+    }
+    for program in access::missing_programs(&access.policy.rules()) {
+        tracing::warn!(program = %program.display(), "agent.toml allows a program that is not there");
+    }
+    if let Some(file) = access.file() {
+        tracing::info!(file = %file.display(), "agent.toml was read");
+    }
+    if let Some(restricted) = restricted {
+        tracing::info!(socket = %restricted.path().display(), "the restricted socket is open");
     }
     tracing::info!(
         socket = %bound.path().display(),

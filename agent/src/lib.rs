@@ -36,16 +36,19 @@ pub mod salesforce;
 
 pub mod custody;
 
+pub mod access;
 pub mod agent;
 pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod error;
+pub mod escape;
 pub mod hardening;
 pub mod launch;
 pub mod limits;
 pub mod lock;
 pub mod logging;
+pub mod settings;
 pub mod shutdown;
 
 #[cfg(test)]

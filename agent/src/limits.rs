@@ -8,6 +8,15 @@ pub const MAX_CONNECTIONS: usize = 1_024;
 /// Requests in work at once, over all connections, once they are read: each may wait for an exchange.
 pub const MAX_REQUESTS: usize = 4_096;
 
+/// Connections of the restricted socket, which are other programs' and other users'.
+pub const MAX_TOKEN_CONNECTIONS: usize = 256;
+
+/// Connections of one user at the restricted socket: nobody fills it alone.
+pub const MAX_TOKEN_CONNECTIONS_PER_UID: usize = 64;
+
+/// Requests in work that came over the restricted socket; far fewer than all, so that the own user is served.
+pub const MAX_TOKEN_REQUESTS: usize = 1_024;
+
 /// Requests in work at once on one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 
@@ -32,6 +41,10 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a ping may stay unanswered.
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+
+/// At most one line in this time tells the log of refused connections: whoever is refused can come as often as he
+/// likes.
+pub const REFUSAL_LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// First and longest pause after accept failed, for example out of descriptors.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -59,3 +72,12 @@ pub const MAX_URL_BYTES: usize = 512;
 
 /// Lifetimes and idle times, in seconds: a year.
 pub const MAX_LIFETIME_SECONDS: u32 = 366 * 24 * 3600;
+
+/// `agent.toml`, in bytes: a thousand accounts with long policies fit.
+pub const MAX_SETTINGS_BYTES: u64 = 256 * 1024;
+
+/// How long a question to the user may stay unanswered, and how long it may at most: the request that waits for
+/// the answer ends after [`REQUEST_TIME`].
+pub const ASKPASS_TIME: Duration = Duration::from_secs(45);
+/// See [`ASKPASS_TIME`].
+pub const MAX_ASKPASS_TIME: Duration = Duration::from_secs(55);

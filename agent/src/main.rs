@@ -5,10 +5,12 @@ use std::{alloc::System, env, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Parser;
 use sfkey_agent::{
+    access::{self, Access},
     config::Options,
     daemon::{Daemon, TooLittleProtection},
     hardening, launch, logging,
-    socket::{BindError, Bound},
+    settings::SettingsError,
+    socket::{BindError, Bound, RestrictedBindError},
 };
 use tokio::runtime::Builder;
 use zeroizing_alloc::ZeroAlloc;
@@ -20,7 +22,9 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let ended = if options.launched || options.command.is_empty() {
+    let ended = if options.check_config {
+        check_config(&options)
+    } else if options.launched || options.command.is_empty() {
         serve(&options)
     } else {
         launch(&options)
@@ -37,15 +41,27 @@ fn serve(options: &Options) -> anyhow::Result<u8> {
     let hardening = hardening::harden().context("the process cannot be hardened")?;
     logging::start(options.level(), options.log_format);
     let (owner, path) = place(options)?;
+    let access = Access::load(options, owner, |name| env::var_os(name))?;
     let bound = Bound::new(&path, owner)?;
+    let restricted = access.bind_token_socket(bound.path())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let mut daemon = Daemon::build(options, hardening, &bound, owner)?;
+        let mut daemon = Daemon::build(options, hardening, &bound, restricted.as_ref(), access)?;
         daemon.wait().await?;
         daemon.drain().await
     });
     runtime.shutdown_background();
     served.map(|()| 0)
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn check_config(options: &Options) -> anyhow::Result<u8> {
+    let owner = rustix::process::geteuid().as_raw();
+    let access = Access::load(options, owner, |name| env::var_os(name))?;
+    for line in access::describe(&access) {
+        println!("{line}");
+    }
+    Ok(0)
 }
 
 fn place(options: &Options) -> anyhow::Result<(u32, PathBuf)> {
@@ -65,7 +81,13 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     let unprotected = error
         .downcast_ref::<TooLittleProtection>()
         .map(|error| error.fix().to_owned());
-    let fix = occupied.or(unprotected);
+    let restricted = error
+        .downcast_ref::<RestrictedBindError>()
+        .map(RestrictedBindError::fix);
+    let misconfigured = error
+        .downcast_ref::<SettingsError>()
+        .map(|error| error.fix().to_owned());
+    let fix = occupied.or(unprotected).or(restricted).or(misconfigured);
     eprintln!("error: {error:#}");
     eprintln!("try: {}", fix.as_deref().unwrap_or("sfkey-agent --help"));
     ExitCode::FAILURE

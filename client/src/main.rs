@@ -13,7 +13,6 @@
 mod cli;
 mod commands;
 mod config;
-mod duration;
 mod exit;
 mod hardening;
 mod output;
@@ -25,6 +24,7 @@ use std::{alloc::System, env, ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use jiff::Timestamp;
 use sfkey::Environment;
+use sfkey_proto::duration;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{

@@ -5,9 +5,11 @@
 //! sealing   RFC 9180 sealing of AddAccount, Lock and Unlock, used by both ends
 //! refusal   the error table: reason, gRPC code, exit code, and how a failure travels in a Status
 //! name      what an account may be called
+//! duration  how lengths of time are written in files and on command lines
 //! place     where the socket is, and whether the way to it can be trusted
 //! ```
 
+pub mod duration;
 pub mod name;
 pub mod place;
 mod redact;

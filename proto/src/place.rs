@@ -45,15 +45,30 @@ fn socket_path_below(
     if let Some(path) = flag.map(Path::to_path_buf).or_else(|| set("SFKEY_SOCK")) {
         return Some(path);
     }
-    let run_user = || {
-        let path = run_user.join(uid.to_string());
-        let ours = fs::metadata(&path).is_ok_and(|found| found.is_dir() && found.uid() == uid);
-        ours.then_some(path)
-    };
+    let run_user = || own_runtime_directory(run_user, uid);
     let state =
         || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     let directory = absolute("XDG_RUNTIME_DIR").or_else(run_user).or_else(state)?;
     Some(directory.join("sfkey/agent.sock"))
+}
+
+/// The restricted socket, when no path is given for it: `$XDG_RUNTIME_DIR/sfkey-token/token.sock`,
+/// `/run/user/UID/sfkey-token/token.sock` when that runtime directory exists and is the user's, and last the whole
+/// system's `/run/sfkey-token/token.sock`.
+pub fn token_socket_path(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let named = variable("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let directory = named.or_else(|| own_runtime_directory(Path::new(RUN_USER), uid));
+    directory
+        .unwrap_or_else(|| PathBuf::from("/run"))
+        .join("sfkey-token/token.sock")
+}
+
+fn own_runtime_directory(run_user: &Path, uid: u32) -> Option<PathBuf> {
+    let path = run_user.join(uid.to_string());
+    let ours = fs::metadata(&path).is_ok_and(|found| found.is_dir() && found.uid() == uid);
+    ours.then_some(path)
 }
 
 /// What speaks against a path.

@@ -8,6 +8,7 @@ pub mod descriptors;
 mod key;
 mod lock;
 mod page;
+pub mod sockopt;
 mod traces;
 
 use std::{

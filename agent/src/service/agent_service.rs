@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::Service;
-use crate::{error::Failure, hardening};
+use crate::{error::Failure, hardening, peer::Socket};
 
 impl Service {
     fn status(&self, request: &Request<GetStatusRequest>) -> Result<GetStatusResponse, Failure> {
@@ -35,15 +35,18 @@ impl Service {
             dumpable: parts.hardening.dumpable,
             core_limit: parts.hardening.core_limit,
             swap: hardening::swap_in_use(),
-            account_count: u32::try_from(parts.accounts.count()).unwrap_or(u32::MAX),
+            account_count: count(parts.accounts.count()),
             clock_skew_seconds: counters.skew(),
             started_at: parts.started_at,
             token_requests: counters.token_requests.value(),
             cache_hits: counters.cache_hits.value(),
             exchanges: counters.exchanges.value(),
             exchange_failures: counters.exchange_failures.value(),
-            connections: u32::try_from(parts.table.connections().open()).unwrap_or(u32::MAX),
+            connections: count(parts.table.connections().open()),
             connections_refused: counters.connections_refused.value(),
+            settings_file: parts.settings_file.clone(),
+            token_socket: parts.token_socket.clone(),
+            token_connections: count(parts.table.connections().open_at(Socket::Token)),
         })
     }
 
@@ -116,6 +119,10 @@ impl Service {
         self.0.stop.request();
         Ok(ShutdownResponse {})
     }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[tonic::async_trait]

@@ -12,11 +12,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Request;
 
 use crate::{
-    accounts::Accounts, agent::Agent, connection::Caller, error::Failure, hardening::Hardening,
-    limits::MAX_REQUESTS, lock::Lock, policy::Policy, shutdown::Stop, socket::Table,
+    accounts::Accounts,
+    agent::Agent,
+    connection::Caller,
+    error::Failure,
+    hardening::Hardening,
+    limits::MAX_TOKEN_REQUESTS,
+    lock::Lock,
+    peer::Socket,
+    policy::{Permit, Policy},
+    shutdown::Stop,
+    socket::Table,
 };
 
-pub use server::serve;
+pub use server::{serve, serve_tokens};
 
 /// What both services need. Cloned for every connection.
 #[derive(Clone)]
@@ -29,7 +38,7 @@ pub struct Parts {
     /// The registry.
     pub accounts: Accounts,
     /// The rules.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The table of connections.
     pub table: Table,
     /// Locks and unlocks.
@@ -46,8 +55,38 @@ pub struct Parts {
     pub started_at: i64,
     /// Process id.
     pub pid: u32,
+    /// Path of agent.toml, if there is one.
+    pub settings_file: Option<String>,
+    /// Path of the restricted socket, if there is one.
+    pub token_socket: Option<String>,
     /// Places for requests in work.
-    pub requests: Arc<Semaphore>,
+    pub requests: Places,
+}
+
+/// Places for requests in work, of each socket its own: whoever fills the restricted one's delays nobody else.
+pub struct Places {
+    main: Arc<Semaphore>,
+    token: Arc<Semaphore>,
+}
+
+impl Places {
+    /// `main` places for the main socket, and [`MAX_TOKEN_REQUESTS`] for the restricted one.
+    #[must_use]
+    pub fn new(main: usize) -> Self {
+        Self {
+            main: Arc::new(Semaphore::new(main)),
+            token: Arc::new(Semaphore::new(MAX_TOKEN_REQUESTS)),
+        }
+    }
+
+    fn take(&self, socket: Socket) -> Result<OwnedSemaphorePermit, Failure> {
+        let places = match socket {
+            Socket::Main => &self.main,
+            Socket::Token => &self.token,
+        };
+        let place = Arc::clone(places).try_acquire_owned();
+        place.map_err(|_| Failure::Limit("requests in work"))
+    }
 }
 
 /// Who calls, and a place among the requests in work that is given back when the request ends.
@@ -61,12 +100,6 @@ impl Service {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
-    }
-
-    /// Places for [`MAX_REQUESTS`].
-    #[must_use]
-    pub fn request_places() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_REQUESTS))
     }
 
     /// Drops accounts as they end, for ever.
@@ -88,11 +121,21 @@ impl Service {
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Failure::Internal("a request came without a connection"))?;
-        let place = Arc::clone(&self.0.requests).try_acquire_owned();
+        let place = self.0.requests.take(caller.peer().socket())?;
         Ok(Call {
             caller,
-            _place: place.map_err(|_| Failure::Limit("requests in work"))?,
+            _place: place,
         })
+    }
+
+    /// Leave for the caller to use the account that `name` means to it.
+    async fn permit(&self, call: &Call, name: &str) -> Result<Permit, Failure> {
+        let (peer, policy) = (call.caller.peer(), &self.0.policy);
+        let account = self
+            .0
+            .accounts
+            .resolve(name, |account| policy.shows(peer, account))?;
+        Ok(policy.permit(peer, account)?)
     }
 
     /// Opens a sealed request with the key of its connection, which is used up.

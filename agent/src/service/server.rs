@@ -1,4 +1,5 @@
-//! The gRPC server over accepted connections: both services, health and reflection, all behind the peer check.
+//! The gRPC servers over accepted connections, all behind the peer check: both services, health and reflection on
+//! the main socket, the token service and health on the restricted one.
 
 use std::io;
 
@@ -8,6 +9,7 @@ use sfkey_proto::{
 };
 use tokio_stream::Stream;
 use tonic::transport::{Error, Server};
+use tower::layer::util::{Identity, Stack};
 
 use super::{Service, gate::GateLayer};
 use crate::{
@@ -23,7 +25,7 @@ const MAX_RESETS: usize = 64;
 /// Largest request of `TokenService`, in bytes: a name and a hash.
 const MAX_TOKEN_REQUEST_BYTES: usize = 1024;
 
-/// Serves `connections` until `stop` ends, then lets the requests in work end.
+/// Serves everything to `connections` of the main socket until `stop` ends, then lets the requests in work end.
 ///
 /// # Errors
 /// When the server itself fails; a broken connection is no failure.
@@ -35,11 +37,8 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TokenServiceServer<Service>>().await;
     health.set_serving::<AgentServiceServer<Service>>().await;
-    let gate = GateLayer(service.0.agent.locked.clone());
-    let tokens = TokenServiceServer::new(service.clone())
-        .max_decoding_message_size(MAX_TOKEN_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_REPLY_BYTES);
-    let agent = AgentServiceServer::new(service)
+    let tokens = tokens(&service);
+    let agent = AgentServiceServer::new(service.clone())
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_REPLY_BYTES);
     let reflection = || {
@@ -48,14 +47,7 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let readable = "the descriptors were compiled in, and a test reads them";
-    Server::builder()
-        .timeout(REQUEST_TIME)
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
-        .layer(gate)
+    bounded(&service)
         .add_service(tokens)
         .add_service(agent)
         .add_service(health_service)
@@ -63,4 +55,40 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha().expect(readable))
         .serve_with_incoming_shutdown(connections, stop)
         .await
+}
+
+/// Serves tokens and health, and nothing else, to `connections` of the restricted socket.
+///
+/// # Errors
+/// When the server itself fails; a broken connection is no failure.
+pub async fn serve_tokens(
+    service: Service,
+    connections: impl Stream<Item = io::Result<Connection>>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TokenServiceServer<Service>>().await;
+    bounded(&service)
+        .add_service(tokens(&service))
+        .add_service(health_service)
+        .serve_with_incoming_shutdown(connections, stop)
+        .await
+}
+
+fn tokens(service: &Service) -> TokenServiceServer<Service> {
+    TokenServiceServer::new(service.clone())
+        .max_decoding_message_size(MAX_TOKEN_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_REPLY_BYTES)
+}
+
+/// A server with the bounds of every connection, and the gate.
+fn bounded(service: &Service) -> Server<Stack<GateLayer, Identity>> {
+    Server::builder()
+        .timeout(REQUEST_TIME)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .layer(GateLayer(service.0.agent.locked.clone()))
 }

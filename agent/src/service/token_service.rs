@@ -17,8 +17,7 @@ impl Service {
     async fn token(&self, request: Request<GetTokenRequest>) -> Result<GetTokenResponse, Failure> {
         let call = self.admit(&request)?;
         let request = request.into_inner();
-        let account = self.0.accounts.resolve(&request.account)?;
-        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let permit = self.permit(&call, &request.account).await?;
         let need = Need::new(request.min_valid_seconds, request.fresh);
         let token = self.0.accounts.token(permit, need).await?;
         Ok(GetTokenResponse {

@@ -5,56 +5,85 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc},
+    time::Instant,
 };
 
 use crate::{
     agent::Agent,
     connection::{Connection, Connections},
-    limits::{ACCEPT_PAUSE, MAX_CONNECTIONS},
-    peer::Peer,
+    limits::{ACCEPT_PAUSE, REFUSAL_LOG_PAUSE},
+    peer::{Peer, PeerRefused, Socket},
+    policy::Policy,
 };
 
 /// Descriptors that are kept for everything but connections: exchanges, logs, the runtime.
 const DESCRIPTORS_KEPT: u64 = 64;
 
-/// The table of open connections.
+/// What a connection holds: its socket, and the descriptor of the process at its other end.
+const DESCRIPTORS_EACH: u64 = 2;
+
+/// The table of open connections of one socket.
 #[derive(Clone)]
 pub struct Table {
     places: Arc<Semaphore>,
+    per_uid: usize,
     connections: Connections,
 }
 
 impl Table {
-    /// As many places as `descriptors` allow, [`MAX_CONNECTIONS`] at most.
+    /// `places` places, or as many as `descriptors` allow if that is less.
     #[must_use]
-    pub fn for_descriptors(descriptors: u64) -> Self {
-        let affordable = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_KEPT)).unwrap_or(usize::MAX);
-        let size = affordable.clamp(1, MAX_CONNECTIONS);
+    pub fn for_descriptors(descriptors: u64, places: usize) -> Self {
+        let spare = descriptors.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH;
+        let affordable = usize::try_from(spare).unwrap_or(usize::MAX);
+        Self::of(affordable.clamp(1, places), usize::MAX, Connections::default())
+    }
+
+    /// A table for another socket: places of its own, `per_uid` of them for one user, but closed together with
+    /// this one.
+    #[must_use]
+    pub fn beside(&self, places: usize, per_uid: usize) -> Self {
+        Self::of(places, per_uid, self.connections.clone())
+    }
+
+    fn of(places: usize, per_uid: usize, connections: Connections) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(size)),
-            connections: Connections::default(),
+            places: Arc::new(Semaphore::new(places)),
+            per_uid,
+            connections,
         }
     }
 
-    /// The connections in it.
+    /// The connections in it, and in those beside it.
     #[must_use]
     pub fn connections(&self) -> &Connections {
         &self.connections
     }
 }
 
+/// One socket's way in.
+pub struct Entrance {
+    /// Which one it is.
+    pub socket: Socket,
+    /// Its table.
+    pub table: Table,
+    /// Who is answered there.
+    pub policy: Arc<Policy>,
+    /// Counters.
+    pub agent: Arc<Agent>,
+}
+
 /// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full
 /// the kernel's queue holds the next ones.
 pub async fn accept(
     listener: UnixListener,
-    owner: u32,
-    table: Table,
-    agent: Arc<Agent>,
+    entrance: Entrance,
     connections: mpsc::Sender<io::Result<Connection>>,
 ) {
     let mut pause = ACCEPT_PAUSE.0;
+    let mut refusals = Refusals::default();
     loop {
-        let place = Arc::clone(&table.places)
+        let place = Arc::clone(&entrance.table.places)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
@@ -65,19 +94,16 @@ pub async fn accept(
         match accepted {
             Ok((stream, _)) => {
                 pause = ACCEPT_PAUSE.0;
-                let Some(peer) = identify(&stream, owner, &agent) else {
-                    continue;
+                let peer = match entrance.identify(&stream) {
+                    Ok(peer) => peer,
+                    Err(refused) => {
+                        refusals.tell(&refused);
+                        continue;
+                    }
                 };
-                if connections
-                    .send(Ok(Connection::new(
-                        stream,
-                        peer,
-                        table.connections.clone(),
-                        place,
-                    )))
-                    .await
-                    .is_err()
-                {
+                let table = entrance.table.connections.clone();
+                let connection = Connection::new(stream, peer, table, place);
+                if connections.send(Ok(connection)).await.is_err() {
                     return;
                 }
             }
@@ -86,17 +112,42 @@ pub async fn accept(
     }
 }
 
-fn identify(stream: &UnixStream, owner: u32, agent: &Agent) -> Option<Peer> {
-    match Peer::at_accept(stream, owner) {
-        Ok(peer) => {
-            tracing::debug!(pid = peer.pid(), "connection accepted");
-            Some(peer)
+impl Entrance {
+    fn identify(&self, stream: &UnixStream) -> Result<Peer, PeerRefused> {
+        let admitted = Peer::at_accept(stream, self.socket, |peer| self.policy.answers(peer));
+        let admitted = admitted.and_then(|peer| match self.table.per_uid {
+            most if self.table.connections.open_of(self.socket, peer.uid()) < most => Ok(peer),
+            most => Err(PeerRefused::TooMany {
+                uid: peer.uid(),
+                most,
+            }),
+        });
+        match &admitted {
+            Ok(peer) => {
+                tracing::debug!(uid = peer.uid(), pid = peer.pid(), socket = ?self.socket, "connection accepted");
+            }
+            Err(_) => self.agent.counters.connections_refused.add(),
         }
-        Err(refused) => {
-            agent.counters.connections_refused.add();
-            tracing::warn!(%refused, "connection refused");
-            None
+        admitted
+    }
+}
+
+/// Tells the log of refused connections, but not of each when there are many.
+#[derive(Default)]
+struct Refusals {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Refusals {
+    fn tell(&mut self, refused: &PeerRefused) {
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now - told < REFUSAL_LOG_PAUSE) {
+            self.untold += 1;
+            return;
         }
+        tracing::warn!(%refused, others_before = self.untold, "connection refused");
+        (self.told, self.untold) = (Some(now), 0);
     }
 }
 

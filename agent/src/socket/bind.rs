@@ -89,7 +89,7 @@ impl BindError {
 }
 
 /// A path as one word of a shell.
-fn shell_word(path: &Path) -> String {
+pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = text
         .chars()
@@ -115,11 +115,13 @@ impl Bound {
     /// # Errors
     /// [`BindError`]; nothing that was there before is touched, but a socket that refuses connections.
     pub fn new(path: &Path, owner: u32) -> Result<Self, BindError> {
-        let path = std::path::absolute(path).map_err(failed("resolve", path))?;
-        if path.as_os_str().len() > MAX_PATH_BYTES {
-            return Err(BindError::TooLong(path));
-        }
+        let path = whole(path)?;
         prepare_directory(&path, owner)?;
+        Self::in_prepared_directory(path, owner)
+    }
+
+    /// The same where the directory is seen to already.
+    pub(super) fn in_prepared_directory(path: PathBuf, owner: u32) -> Result<Self, BindError> {
         let lock = lock(&path)?;
         clear(&path, owner)?;
         let listener = listen(&path).map_err(failed("bind", &path))?;
@@ -159,12 +161,21 @@ impl Drop for Bound {
     }
 }
 
-fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BindError + use<'a> {
+pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BindError + use<'a> {
     move |source| BindError::Io {
         what,
         path: path.to_path_buf(),
         source,
     }
+}
+
+/// The path from the root on, if the kernel takes one of its length.
+pub(super) fn whole(path: &Path) -> Result<PathBuf, BindError> {
+    let path = std::path::absolute(path).map_err(failed("resolve", path))?;
+    if path.as_os_str().len() > MAX_PATH_BYTES {
+        return Err(BindError::TooLong(path));
+    }
+    Ok(path)
 }
 
 /// Makes the directory if need be, and requires that it is ours, a directory, and nobody else's business.

@@ -82,6 +82,19 @@ impl Home {
         path
     }
 
+    /// The restricted socket, where the agent puts it by itself.
+    #[must_use]
+    pub fn token_socket(&self) -> PathBuf {
+        self.path("run/sfkey-token/token.sock")
+    }
+
+    /// Writes `agent.toml`, which everybody may read.
+    pub fn settings(&self, text: &str) -> PathBuf {
+        let path = self.write("config/sfkey/agent.toml", text);
+        set_mode(&path, 0o644);
+        path
+    }
+
     /// Environment of a program that lives here, and of nothing else.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {

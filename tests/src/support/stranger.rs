@@ -44,14 +44,32 @@ pub fn skipped(test: &str, why: &str) {
 /// Runs `act` as the user [`UID`], on a thread of its own: the kernel keeps credentials by thread, and a
 /// socket tells those of the thread that connected it.
 pub fn act<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
+    act_as(UID, &[], act)
+}
+
+/// The same as the user `uid`, whose own group has the same number, and as a member of `groups`.
+pub fn act_as<R: Send + 'static>(uid: u32, groups: &[u32], act: impl FnOnce() -> R + Send + 'static) -> R {
+    let groups: Vec<_> = groups.iter().copied().map(rustix::fs::Gid::from_raw).collect();
     let thread = std::thread::spawn(move || {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(UID), rustix::fs::Gid::from_raw(UID));
-        set_thread_groups(&[]).expect("root may leave its groups");
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(uid));
+        set_thread_groups(&groups).expect("root may leave its groups");
         set_thread_res_gid(gid, gid, gid).expect("root may change its group");
         set_thread_res_uid(uid, uid, uid).expect("root may become anybody");
         act()
     });
     thread.join().expect("the stranger's thread ends well")
+}
+
+/// Runs `act` as that user, in a runtime that its thread has to itself.
+pub fn act_as_in_runtime<R: Send + 'static, F: Future<Output = R>>(
+    uid: u32,
+    groups: &[u32],
+    act: impl FnOnce() -> F + Send + 'static,
+) -> R {
+    act_as(uid, groups, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(act())
+    })
 }
 
 /// A copy of the built program `name` below `directory` that everybody may run: the directory that cargo

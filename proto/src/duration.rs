@@ -2,7 +2,7 @@
 
 /// Why a text is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidDuration {
+pub enum InvalidDuration {
     /// Not of the form `1h30m`.
     #[error("a duration is written like 90s, 30m, 8h or 1h30m")]
     Form,
@@ -21,7 +21,10 @@ pub(crate) enum InvalidDuration {
 const UNITS: [(char, u32); 3] = [('h', 3600), ('m', 60), ('s', 1)];
 
 /// Reads a duration, zero included, as seconds.
-pub(crate) fn parse(text: &str) -> Result<u32, InvalidDuration> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<u32, InvalidDuration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidDuration::NoUnit);
     }
@@ -49,7 +52,10 @@ pub(crate) fn parse(text: &str) -> Result<u32, InvalidDuration> {
 }
 
 /// Reads a duration that is longer than zero, as seconds.
-pub(crate) fn parse_positive(text: &str) -> Result<u32, InvalidDuration> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_positive(text: &str) -> Result<u32, InvalidDuration> {
     match parse(text)? {
         0 => Err(InvalidDuration::Zero),
         seconds => Ok(seconds),
@@ -57,7 +63,8 @@ pub(crate) fn parse_positive(text: &str) -> Result<u32, InvalidDuration> {
 }
 
 /// Writes seconds the way [`parse`] reads them.
-pub(crate) fn format(seconds: u32) -> String {
+#[must_use]
+pub fn format(seconds: u32) -> String {
     let mut text = String::new();
     let mut rest = seconds;
     for (unit, size) in UNITS {

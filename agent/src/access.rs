@@ -1,0 +1,166 @@
+//! What `agent.toml` makes of the agent: read at start, and read again when SIGHUP asks for it.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sfkey_proto::place::token_socket_path;
+
+use crate::{
+    config::Options,
+    peer::identity_is_known,
+    policy::{Policy, Rules, require_applicable},
+    settings::{Settings, SettingsError, SettingsFile, TokenSocket},
+    socket::{Bound, Opening, RestrictedBindError},
+};
+
+/// Settings and the policy that they make.
+pub struct Access {
+    /// As they were read at start, with what the command line changes.
+    pub settings: Settings,
+    /// The rules in force.
+    pub policy: Arc<Policy>,
+    owner: u32,
+    file: Option<SettingsFile>,
+}
+
+impl Access {
+    /// Reads `agent.toml` for an agent that runs as `owner`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not right, or asks for what this agent cannot hold to.
+    pub fn load(
+        options: &Options,
+        owner: u32,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingsError> {
+        let file = SettingsFile::find(options.config.as_deref(), &variable);
+        let mut settings = match &file {
+            Some(file) => file.read(owner)?,
+            None => Settings::default(),
+        };
+        if let Some(path) = &options.token_socket {
+            settings.token_socket.get_or_insert_default().path = Some(path.clone());
+        }
+        if let Some(socket) = &mut settings.token_socket {
+            socket
+                .path
+                .get_or_insert_with(|| token_socket_path(owner, variable));
+        }
+        let rules = Rules::new(owner, &settings);
+        require_applicable(&rules, file.as_ref(), &identity_is_known())?;
+        Ok(Self {
+            settings,
+            policy: Arc::new(Policy::of(rules)),
+            owner,
+            file,
+        })
+    }
+
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(SettingsFile::path)
+    }
+
+    /// The restricted socket's settings and path, when it is wanted.
+    #[must_use]
+    pub fn token_socket(&self) -> Option<(&TokenSocket, &Path)> {
+        let socket = self.settings.token_socket.as_ref()?;
+        Some((socket, socket.path.as_deref()?))
+    }
+
+    /// Binds the restricted socket, when it is wanted. `main` is where the main one is.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn bind_token_socket(&self, main: &Path) -> Result<Option<Bound>, RestrictedBindError> {
+        let Some((socket, path)) = self.token_socket() else {
+            return Ok(None);
+        };
+        let only = match socket.gids.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let opening = Opening {
+            mode: socket.mode,
+            group: socket.group.or(only),
+        };
+        Bound::restricted(path, self.owner, opening, main).map(Some)
+    }
+
+    /// Reads the file again and makes the rules stricter where it says so. What it would allow beyond the rules in
+    /// force waits for a restart; a file that is not right changes nothing.
+    pub fn reload(&self) {
+        let Some(file) = &self.file else {
+            tracing::info!("SIGHUP: there was no agent.toml at start, and none is read now");
+            return;
+        };
+        let path = file.path().display();
+        let read = file.read(self.owner).and_then(|settings| {
+            let rules = Rules::new(self.owner, &settings);
+            // A restricted socket without accounts is one that was closed.
+            let mut applicable = rules.clone();
+            applicable.token_socket = None;
+            require_applicable(&applicable, Some(file), &identity_is_known()).map(|()| (settings, rules))
+        });
+        let (settings, rules) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, fix = error.fix(), "SIGHUP: agent.toml is not right; the rules stay as they are");
+                return;
+            }
+        };
+        let mut left = self.policy.tighten(&rules);
+        left.extend(self.settings.differences(&settings));
+        for what in &left {
+            tracing::warn!(
+                what,
+                "SIGHUP: allows more, or is read at start only; restart the agent for it"
+            );
+        }
+        tracing::info!(file = %path, waiting_for_restart = left.len(), "SIGHUP: agent.toml was read again");
+    }
+}
+
+/// What `sfkey-agent --check-config` prints: which file, and what follows from it, a line each.
+#[must_use]
+pub fn describe(access: &Access) -> Vec<String> {
+    let file = match access.file() {
+        Some(path) => format!("{}: good", path.display()),
+        None => "there is no agent.toml: every account is for every program of this user".to_owned(),
+    };
+    let mut lines = vec![file];
+    let rules = access.policy.rules();
+    if let (Some((_, path)), Some(rule)) = (access.token_socket(), &rules.token_socket) {
+        lines.push(format!(
+            "restricted socket {}: accounts {}; user {}, besides users [{}], groups [{}]",
+            path.display(),
+            list(&rule.accounts),
+            rules.owner,
+            list(&rule.uids),
+            list(&rule.gids)
+        ));
+    }
+    for (name, rule) in &rules.accounts {
+        lines.push(format!("account {name}: {rule}"));
+    }
+    lines
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
+/// A path that `agent.toml` names and that is not there: a rule that lets nobody in may be a mistyped one.
+#[must_use]
+pub fn missing_programs(rules: &Rules) -> Vec<PathBuf> {
+    let named = rules
+        .accounts
+        .values()
+        .filter_map(|rule| rule.executables.as_ref());
+    named.flatten().filter(|path| !path.exists()).cloned().collect()
+}
