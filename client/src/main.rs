@@ -4,6 +4,7 @@
 //! cli         what can be typed
 //! commands    one file a command
 //! config      the configuration file: accounts, and where their secrets are kept
+//! keypair     making an RSA key, its certificate, and the files of both
 //! secrets     reading what a reference names; asking on the terminal
 //! hardening   no core dumps and no debuggers while a key is held
 //! output      the one place that writes: text, JSON, tokens
@@ -15,6 +16,7 @@ mod commands;
 mod config;
 mod exit;
 mod hardening;
+mod keypair;
 mod output;
 mod quote;
 mod secrets;

@@ -2,6 +2,7 @@
 
 mod add;
 mod exec;
+mod keygen;
 mod list;
 mod lock;
 mod panic;
@@ -18,6 +19,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 pub(crate) use self::{
     add::AddArgs,
     exec::ExecArgs,
+    keygen::KeygenArgs,
     list::{ListArgs, Structured},
     lock::PassphraseArgs,
     panic::PanicArgs,
@@ -63,6 +65,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a private key, and the certificate that Salesforce wants
+    Keygen(Box<KeygenArgs>),
     /// Load an account: its private key goes to the agent, sealed
     Add(Box<AddArgs>),
     /// Print an access token
@@ -99,7 +103,8 @@ impl Cli {
                 Command::Token(args) => args.output == TokenFormat::Json,
                 Command::Watch(args) => args.output == TokenFormat::Json,
                 Command::List(args) | Command::Status(args) => args.output == Structured::Json,
-                Command::Add(_)
+                Command::Keygen(_)
+                | Command::Add(_)
                 | Command::Exec(_)
                 | Command::Remove(_)
                 | Command::Lock(_)

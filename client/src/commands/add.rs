@@ -5,13 +5,13 @@ use std::path::Path;
 use sfkey::{Environment, proto::AccountName};
 
 use super::{
-    Invocation,
+    Invocation, here,
     load::{Loading, Prompting},
 };
 use crate::{
     cli::AddArgs,
     config::{AccountEntry, Config},
-    exit::{Cause, Failure, words},
+    exit::{Cause, Failure},
     hardening,
     output::Output,
     secrets::Reference,
@@ -118,13 +118,7 @@ fn among_others(output: &Output, earlier: Option<Failure>, failure: Failure) -> 
 
 /// What the command line says of the account. Its paths are relative to the working directory.
 fn typed_entry(args: &AddArgs, environment: &Environment) -> Result<AccountEntry, Failure> {
-    let here = std::env::current_dir().map_err(|error| {
-        Failure::new(
-            Cause::Io,
-            format!("the working directory is gone: {}", words(&error)),
-            "cd to another one",
-        )
-    })?;
+    let here = here()?;
     let file = |path: &Option<String>| {
         path.as_ref()
             .map(|path| Reference::file(path, &here, environment))
@@ -147,7 +141,12 @@ fn typed_entry(args: &AddArgs, environment: &Environment) -> Result<AccountEntry
     })
 }
 
-fn key_reference(text: &str, here: &Path, environment: &Environment) -> Result<Reference, Failure> {
+/// What `--key` names.
+pub(super) fn key_reference(
+    text: &str,
+    here: &Path,
+    environment: &Environment,
+) -> Result<Reference, Failure> {
     if text == "-" {
         return Ok(Reference::StandardInput);
     }

@@ -14,7 +14,7 @@ use crate::{
     config::{self, AccountEntry, Config},
     exit::{Cause, Failure, escape, words},
     hardening,
-    secrets::{self, Prompted, Reference, Terminal},
+    secrets::{self, Prompted, Purpose, Reference, Terminal},
 };
 
 /// How often a passphrase may be typed before sfkey gives up.
@@ -128,7 +128,7 @@ impl<'a> Loading<'a> {
         };
         let secret = secrets::read(
             reference,
-            "the consumer secret",
+            Purpose::ConsumerSecret(self.name),
             &invocation.environment,
             invocation.output,
         )?;
@@ -144,7 +144,12 @@ impl<'a> Loading<'a> {
 
     fn private_key(&self, invocation: &Invocation<'_>) -> Result<PrivateKey, Failure> {
         let reference = self.entry.key.as_ref().expect("the entry is complete");
-        let key = secrets::read_key(reference, &invocation.environment, invocation.output)?;
+        let key = secrets::read_key(
+            reference,
+            Some(self.name),
+            &invocation.environment,
+            invocation.output,
+        )?;
         if !key.needs_passphrase() {
             return key
                 .decode(None)
@@ -153,8 +158,8 @@ impl<'a> Loading<'a> {
         match &self.entry.passphrase {
             None => self.ask_and_decode(reference, &key),
             Some(passphrase) => {
-                let what = "the key's passphrase";
-                let read = secrets::read(passphrase, what, &invocation.environment, invocation.output)?;
+                let purpose = Purpose::Passphrase(self.name);
+                let read = secrets::read(passphrase, purpose, &invocation.environment, invocation.output)?;
                 key.decode(Some(&Passphrase::new(read)))
                     .map_err(|error| secrets::key_failure(reference, &error))
             }
@@ -167,24 +172,7 @@ impl<'a> Loading<'a> {
             Prompting::Never => None,
         };
         let terminal = terminal.ok_or_else(|| self.nobody_to_ask())?;
-        let place = escape(&match reference {
-            Reference::File(path) => path.display().to_string(),
-            other => other.to_string(),
-        });
-        for attempt in 1..=ATTEMPTS {
-            let asked = terminal.ask(&format!("Passphrase of {place} for {}: ", self.name));
-            let passphrase = match asked.map_err(|error| unanswered(&words(&error)))? {
-                Prompted::Passphrase(typed) => Passphrase::new(typed),
-                Prompted::Nothing => return Err(unanswered("nothing was typed")),
-            };
-            match key.decode(Some(&passphrase)) {
-                Err(KeyFileError::WrongPassphrase) if attempt < ATTEMPTS => {
-                    terminal.tell("That is not its passphrase.");
-                }
-                decoded => return decoded.map_err(|error| secrets::key_failure(reference, &error)),
-            }
-        }
-        unreachable!("the last attempt returns")
+        ask_and_decode(&terminal, reference, key, Some(self.name))
     }
 
     /// There is no terminal, or it may not be used.
@@ -208,6 +196,34 @@ impl<'a> Loading<'a> {
             )
         }
     }
+}
+
+/// Asks for the passphrase of a key until one opens it or the patience ends. `account` is what the key is for.
+pub(super) fn ask_and_decode(
+    terminal: &Terminal,
+    reference: &Reference,
+    key: &KeyFile,
+    account: Option<&AccountName>,
+) -> Result<PrivateKey, Failure> {
+    let place = escape(&match reference {
+        Reference::File(path) => path.display().to_string(),
+        other => other.to_string(),
+    });
+    let purpose = account.map_or_else(String::new, |name| format!(" for {name}"));
+    for attempt in 1..=ATTEMPTS {
+        let asked = terminal.ask(&format!("Passphrase of {place}{purpose}: "));
+        let passphrase = match asked.map_err(|error| unanswered(&words(&error)))? {
+            Prompted::Passphrase(typed) => Passphrase::new(typed),
+            Prompted::Nothing => return Err(unanswered("nothing was typed")),
+        };
+        match key.decode(Some(&passphrase)) {
+            Err(KeyFileError::WrongPassphrase) if attempt < ATTEMPTS => {
+                terminal.tell("That is not its passphrase.");
+            }
+            decoded => return decoded.map_err(|error| secrets::key_failure(reference, &error)),
+        }
+    }
+    unreachable!("the last attempt returns")
 }
 
 fn unanswered(detail: &str) -> Failure {

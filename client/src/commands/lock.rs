@@ -11,7 +11,7 @@ use crate::{
     cli::PassphraseArgs,
     exit::{Cause, Failure, words},
     hardening,
-    secrets::{self, Prompted, Reference, Terminal},
+    secrets::{self, Prompted, Purpose, Reference, Terminal},
 };
 
 /// What `sfkey lock --json` and `sfkey unlock --json` print.
@@ -50,7 +50,7 @@ async fn trusted_agent(invocation: &Invocation<'_>) -> Result<Client, Failure> {
 fn read(invocation: &Invocation<'_>, path: PathBuf) -> Result<Zeroizing<Vec<u8>>, Failure> {
     secrets::read(
         &Reference::File(path),
-        "the passphrase",
+        Purpose::Lock,
         &invocation.environment,
         invocation.output,
     )

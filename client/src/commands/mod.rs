@@ -2,6 +2,7 @@
 
 mod add;
 mod exec;
+mod keygen;
 mod list;
 mod load;
 mod lock;
@@ -21,7 +22,7 @@ use sfkey::{Client, Environment, connect, proto::AccountName};
 
 use crate::{
     cli::{Command, PanicArgs},
-    exit::{Cause, Failure},
+    exit::{Cause, Failure, words},
     output::Output,
 };
 
@@ -69,9 +70,21 @@ impl Invocation<'_> {
     }
 }
 
+/// The working directory, from which relative paths of the command line go.
+fn here() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| {
+        Failure::new(
+            Cause::Io,
+            format!("the working directory is gone: {}", words(&error)),
+            "cd to another one",
+        )
+    })
+}
+
 /// Runs one command to its end.
 pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Keygen(args) => keygen::run(invocation, *args).await,
         Command::Add(args) => add::run(invocation, *args).await,
         Command::Token(args) => token::run(invocation, args).await,
         Command::Exec(args) => exec::run(invocation, args).await,

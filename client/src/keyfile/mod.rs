@@ -3,6 +3,7 @@
 //! ```text
 //! path ─ read ─▶ bytes ─ text, pem, der, pkcs12, jks ─▶ KeyFile ─ encrypted, legacy ─▶ rsa ─▶ PrivateKey
 //!       bounded         what is it? (no passphrase yet)          passphrase, bounded cost   checked
+//!                                                                         write ─▶ PEM
 //! ```
 //!
 //! [`KeyFile::read`] already refuses what can never become a key (a certificate, an elliptic-curve key, a web
@@ -24,6 +25,7 @@ mod read;
 mod recognise;
 mod rsa;
 mod text;
+mod write;
 
 use std::{fmt, io, path::Path};
 

@@ -187,6 +187,19 @@ impl Output {
         }
     }
 
+    /// Tells in some lines of text, or a JSON object, what was done.
+    pub(crate) fn lines(&self, lines: &[String], object: &impl Serialize) -> Result<(), Failure> {
+        if self.is_json() {
+            return write_json(object);
+        }
+        let mut text = String::new();
+        for line in lines {
+            text += &escape(line);
+            text.push('\n');
+        }
+        write_out(text.as_bytes())
+    }
+
     /// Tells in a line of text, or a JSON object, what was done.
     pub(crate) fn done(&self, text: &str, object: &impl Serialize) -> Result<(), Failure> {
         if self.is_json() {

@@ -15,6 +15,7 @@ use std::{
 use sfkey::{
     Environment,
     keyfile::{KeyFile, KeyFileError, readable_by_others},
+    proto::AccountName,
 };
 use zeroize::Zeroizing;
 
@@ -31,13 +32,39 @@ use crate::{
 /// Longest passphrase or consumer secret, in bytes.
 const MAX_SECRET_BYTES: usize = 16 * 1024;
 
-/// Reads a passphrase or a consumer secret. `what` names it in messages, with its article.
+/// What a secret is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose<'a> {
+    /// It opens the key of an account.
+    Passphrase(&'a AccountName),
+    /// The consumer secret of an account's app.
+    ConsumerSecret(&'a AccountName),
+    /// It will open a key that is being made.
+    NewKey,
+    /// It locks or unlocks the agent.
+    Lock,
+}
+
+impl Purpose<'_> {
+    /// What messages call it, with its article.
+    fn words(self) -> String {
+        match self {
+            Self::Passphrase(account) => format!("the passphrase of {account}'s key"),
+            Self::ConsumerSecret(account) => format!("the consumer secret of {account}"),
+            Self::NewKey => "the passphrase of the new key".to_owned(),
+            Self::Lock => "the passphrase".to_owned(),
+        }
+    }
+}
+
+/// Reads a passphrase or a consumer secret.
 pub(crate) fn read(
     reference: &Reference,
-    what: &str,
+    purpose: Purpose<'_>,
     environment: &Environment,
     output: &Output,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let what = &purpose.words();
     let secret = match located(reference, environment)? {
         Located::File(path) => {
             warn_if_readable_by_others(&path, output);
@@ -56,9 +83,10 @@ pub(crate) fn read(
     Ok(secret)
 }
 
-/// Reads a private key as it is kept, still encrypted where it was.
+/// Reads a private key as it is kept, still encrypted where it was. In the keyring it is kept for an `account`.
 pub(crate) fn read_key(
     reference: &Reference,
+    _account: Option<&AccountName>,
     environment: &Environment,
     output: &Output,
 ) -> Result<KeyFile, Failure> {
@@ -179,7 +207,7 @@ mod tests {
         fs::write(&path, content).expect("written");
         read(
             &Reference::File(path),
-            "the passphrase",
+            Purpose::Lock,
             &Environment::default(),
             &Output::new(true),
         )
@@ -219,8 +247,8 @@ mod tests {
             (Reference::File("/nonexistent/p".into()), "/nonexistent/p"),
         ] {
             let environment = Environment::default();
-            let failure = read(&reference, "the passphrase", &environment, &Output::new(true))
-                .expect_err("leads nowhere");
+            let failure =
+                read(&reference, Purpose::Lock, &environment, &Output::new(true)).expect_err("leads nowhere");
             assert!(failure.message.contains(part), "{}", failure.message);
             assert!(!failure.fix.is_empty());
         }

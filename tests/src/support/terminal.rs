@@ -17,6 +17,8 @@ pub struct Terminal {
     person: File,
     device: PathBuf,
     shown: String,
+    /// What was shown before [`Terminal::wait_for_next`] was called.
+    forgotten: String,
 }
 
 impl Default for Terminal {
@@ -38,6 +40,7 @@ impl Terminal {
             person: File::from(person),
             device: PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())),
             shown: String::new(),
+            forgotten: String::new(),
         }
     }
 
@@ -71,6 +74,19 @@ impl Terminal {
         }
     }
 
+    /// Waits until `text` is shown after everything that was waited for before.
+    ///
+    /// # Panics
+    /// As [`Terminal::wait_for`].
+    pub fn wait_for_next(&mut self, text: &str) {
+        // What has come with it, in one piece, is still to be found.
+        self.wait_for(text);
+        let end = self.shown.find(text).expect("it was waited for") + text.len();
+        let rest = self.shown.split_off(end);
+        self.forgotten += &self.shown;
+        self.shown = rest;
+    }
+
     /// Types.
     pub fn type_in(&mut self, text: &str) {
         self.person
@@ -84,6 +100,6 @@ impl Terminal {
         let mut rest = Vec::new();
         // Linux tells the end by EIO; what came before it is kept.
         self.person.read_to_end(&mut rest).ok();
-        self.shown + &String::from_utf8_lossy(&rest)
+        self.forgotten + &self.shown + &String::from_utf8_lossy(&rest)
     }
 }

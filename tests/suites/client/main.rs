@@ -4,6 +4,7 @@ mod add;
 mod bench;
 mod errors;
 mod exec;
+mod keygen;
 mod keys;
 mod lock;
 mod on_demand;
