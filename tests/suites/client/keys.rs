@@ -1,8 +1,8 @@
 //! Every form that people keep keys in reaches the agent as the same key. The files are openssl's own.
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
-use sfkey_tests::support::{Stage, TestKey, stage::ACCOUNT};
+use sfkey_tests::support::{Sfkey, Stage, TestKey, binaries, home, stage::ACCOUNT};
 
 use crate::bench::{add_line, run, shown};
 
@@ -165,4 +165,82 @@ fn a_file_that_is_no_key_is_refused_and_never_reaches_the_agent() {
     assert!(error.contains("nowhere.key"), "{error}");
     let status = run(&stage, &["status", "--json"]).done().json();
     assert_eq!(status["account_count"], 0);
+}
+
+#[test]
+fn a_key_file_that_others_may_read_is_used_with_a_warning() {
+    let stage = Stage::empty();
+    let key = stage.home.write("server.key", TestKey::of_app().pkcs8_pem());
+    home::set_mode(&key, 0o644);
+    let added = stage.sfkey(add_line(&stage, ACCOUNT, &shown(&key))).run();
+    let warned = stage.home.redact(&added.err());
+    assert_eq!(
+        (added.code, warned.as_str()),
+        (
+            0,
+            "warning: others can read HOME/server.key (mode 0644); to end that: chmod go= HOME/server.key\n"
+        )
+    );
+    home::set_mode(&key, 0o600);
+    let _added = stage.sfkey(add_line(&stage, ACCOUNT, &shown(&key))).run().done();
+}
+
+/// An encrypted key that asks for eight million iterations of its hash: a million, and then its number changed.
+fn costly_key(stage: &Stage) -> PathBuf {
+    const MILLION: [u8; 5] = [2, 3, 0x0F, 0x42, 0x40];
+    const EIGHT_MILLION: [u8; 5] = [2, 3, 0x7F, 0xFF, 0xFF];
+    let arguments = [
+        "pkcs8",
+        "-topk8",
+        "-v2",
+        "aes-256-cbc",
+        "-outform",
+        "DER",
+        "-passout",
+        PASS,
+    ];
+    let file = TestKey::of_app().convert(
+        &[&arguments[..], &["-iter", "1000000"]].concat(),
+        &stage.home.path("costly.key"),
+    );
+    let mut der = fs::read(&file).expect("openssl wrote it");
+    let at = der.windows(MILLION.len()).position(|window| window == MILLION);
+    let at = at.expect("openssl was asked for a million");
+    der[at..at + EIGHT_MILLION.len()].copy_from_slice(&EIGHT_MILLION);
+    fs::write(&file, der).expect("the home is writable");
+    file
+}
+
+/// Two seconds of a processor and 512 MiB: the kernel ends a command that takes more.
+const BOUNDED: &str = "ulimit -t 2; ulimit -v 524288; exec \"$0\" \"$@\"";
+
+#[test]
+fn what_would_take_long_or_much_memory_is_refused_at_once() {
+    let stage = Stage::empty();
+    let huge = stage.home.write("huge", "");
+    let sparse = fs::File::options().write(true).open(&huge);
+    sparse
+        .and_then(|file| file.set_len(1 << 30))
+        .expect("a sparse file of 1 GiB");
+    let directory = stage.home.path("keys");
+    fs::create_dir(&directory).expect("created");
+    let costly = costly_key(&stage);
+    let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
+    let program = shown(&binaries::built("sfkey"));
+    for (path, told) in [
+        (huge, "too large"),
+        (directory, "is a directory"),
+        (costly, "more work"),
+        ("/dev/zero".into(), "neither a regular file nor a pipe"),
+    ] {
+        let shell = ["-c", BOUNDED, &program].map(str::to_owned);
+        let line = shell
+            .into_iter()
+            .chain(add_line(&stage, ACCOUNT, &shown(&path)))
+            .chain(["--passphrase-file".to_owned(), passphrase.clone()]);
+        let (error, _) = Sfkey::program("/bin/sh".into(), &stage.home, line)
+            .run()
+            .failed(1);
+        assert!(error.contains(told), "{error}");
+    }
 }
