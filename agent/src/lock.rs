@@ -154,9 +154,15 @@ impl Task {
 
     async fn take_turn(&mut self, turn: Turn, passphrase: Zeroizing<Vec<u8>>) -> Result<(), Failure> {
         let (custody, clock) = (Arc::clone(&self.custody), Arc::clone(&self.clock));
-        let turned = tokio::task::spawn_blocking(move || match turn {
-            Turn::Lock => custody.lock(&passphrase, &*clock),
-            Turn::Unlock => custody.unlock(&passphrase),
+        let turned = tokio::task::spawn_blocking(move || {
+            let begun = clock.now().boot;
+            let turned = match turn {
+                Turn::Lock => custody.lock(&passphrase, &*clock),
+                Turn::Unlock => custody.unlock(&passphrase),
+            };
+            let took = clock.now().boot.saturating_sub(begun);
+            tracing::debug!(?turn, derivation_us = took.as_micros(), "passphrase stretched");
+            turned
         });
         match turned
             .await
@@ -278,5 +284,43 @@ mod tests {
             .await
             .expect("unlocked");
         assert_eq!(begin.elapsed().as_secs(), 0, "no further wait was earned");
+    }
+
+    /// Lets every other task go as far as it can without time passing.
+    async fn settle() {
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn behind_the_unlock_that_has_its_turn_one_may_wait_and_a_third_is_refused_at_once() {
+        let (lock, locked) = start();
+        let lock = Arc::new(lock);
+        let unlock = |text: &str| {
+            let (lock, text) = (Arc::clone(&lock), passphrase(text));
+            tokio::spawn(async move { lock.unlock(control(), &caller(), text).await })
+        };
+        lock.lock(control(), &caller(), passphrase("right"))
+            .await
+            .expect("locked");
+        unlock("wrong").await.expect("no panic").expect_err("wrong");
+        let begin = tokio::time::Instant::now();
+        let has_its_turn = unlock("wrong");
+        settle().await;
+        let waits = unlock("right");
+        settle().await;
+        let third = unlock("right").await.expect("no panic");
+        assert!(matches!(third, Err(Failure::Limit(_))), "{third:?}");
+        assert_eq!(begin.elapsed(), Duration::ZERO, "it did not wait");
+        assert!(*locked.borrow());
+        has_its_turn.await.expect("no panic").expect_err("wrong");
+        waits.await.expect("no panic").expect("the right one");
+        assert_eq!(
+            begin.elapsed().as_secs(),
+            3,
+            "one second for each of the wrong ones before it, and two"
+        );
+        assert!(!*locked.borrow());
     }
 }

@@ -271,4 +271,51 @@ mod tests {
             Master::Locked(_)
         ));
     }
+
+    /// Runs `act` on a thread to which the kernel grants no protected memory of any kind.
+    fn without_protected_memory<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
+        use std::collections::BTreeMap;
+
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+        let refused = SeccompAction::Errno(u32::try_from(libc::ENOMEM).expect("a small number"));
+        let calls = [libc::SYS_memfd_secret, libc::SYS_mlock];
+        let rules = BTreeMap::from(calls.map(|call| (call, Vec::new())));
+        let architecture = std::env::consts::ARCH.try_into().expect("a known machine");
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
+        let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter of two rules");
+        let thread = std::thread::spawn(move || {
+            seccompiler::apply_filter(&program).expect("everybody may restrict himself");
+            act()
+        });
+        thread.join().expect("the restricted thread ends well")
+    }
+
+    #[test]
+    fn unlock_never_brings_the_secret_back_with_less_protection_than_it_had() {
+        let custody = Custody::new().expect("custody");
+        let before = custody.protection();
+        assert_ne!(before, MemoryProtection::None, "this machine protects a page");
+        let sealed = custody.seal(b"canary").expect("sealed");
+        custody.lock(b"open sesame", &SystemClock).expect("locked");
+        let there = Arc::clone(&custody);
+        let turned = without_protected_memory(move || there.unlock(b"open sesame"));
+        assert_eq!(turned, Err(LockError::LessProtection));
+        assert!(custody.is_locked());
+        assert_eq!(custody.protection(), before, "what it will have to be again");
+        assert_eq!(custody.open(&sealed), Err(CustodyError::Locked));
+        assert_eq!(custody.unlock(b"open sesame"), Ok(()));
+        assert_eq!(custody.protection(), before);
+        assert_eq!(&**custody.open(&sealed).expect("opens"), b"canary");
+    }
+
+    #[test]
+    fn a_custody_that_never_had_protection_is_unlocked_without_it() {
+        without_protected_memory(|| {
+            let custody = Custody::new().expect("custody");
+            assert_eq!(custody.protection(), MemoryProtection::None);
+            custody.lock(b"open sesame", &SystemClock).expect("locked");
+            assert_eq!(custody.unlock(b"open sesame"), Ok(()));
+        });
+    }
 }
