@@ -26,6 +26,7 @@ pub struct Launch {
     ca_file: Option<PathBuf>,
     user: Option<(u32, PathBuf)>,
     descriptors: Option<u32>,
+    at_home: bool,
 }
 
 impl Launch {
@@ -64,6 +65,13 @@ impl Launch {
         self
     }
 
+    /// With its home for its working directory, where the kernel leaves core dumps.
+    #[must_use]
+    pub fn at_home(mut self) -> Self {
+        self.at_home = true;
+        self
+    }
+
     fn command(&self, home: &Home) -> Command {
         let own_program = || binaries::built("sfkey-agent");
         let program = self
@@ -88,7 +96,7 @@ impl Launch {
             command.uid(uid).gid(uid);
         }
         command
-            .current_dir("/")
+            .current_dir(if self.at_home { home.path(".") } else { "/".into() })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use sfkey_tests::support::{Home, Stage, binaries, stage::ACCOUNT};
+use sfkey_tests::support::{Home, Stage, TestKey, binaries, stage::ACCOUNT};
 
 /// What a program inherits, as the kernel tells it.
 const INHERITED: &str = "grep -E '^(NoNewPrivs|Seccomp|SigBlk|SigIgn|SigCgt):' /proc/self/status; \
@@ -50,4 +50,28 @@ async fn a_command_of_the_client_inherits_what_the_caller_has_and_nothing_else()
         &[&[client.as_str(), "exec", ACCOUNT, "--"][..], &asked()].concat(),
     );
     assert_eq!(executed, direct);
+}
+
+/// Loading on demand holds a key, for which the client forbids core dumps to itself.
+#[test]
+fn a_command_of_a_client_that_held_a_key_inherits_what_the_caller_has_and_nothing_else() {
+    let stage = Stage::empty();
+    let key = stage.home.write("server.key", TestKey::of_app().pkcs8_pem());
+    let (app, user) = (stage.sim.app(0), stage.sim.user(0));
+    let settings = format!(
+        "[accounts.{ACCOUNT}]\nlogin_url = \"{}\"\nconsumer_key = \"{}\"\nusername = \"{}\"\nkey = \"{}\"\n",
+        stage.sim.url(),
+        app.consumer_key,
+        user.username,
+        key.display()
+    );
+    stage.home.write("config/sfkey/config.toml", settings);
+    let client = binaries::built("sfkey").display().to_string();
+    let direct = run(&stage.home, &asked());
+    let executed = run(
+        &stage.home,
+        &[&[client.as_str(), "exec", ACCOUNT, "--"][..], &asked()].concat(),
+    );
+    assert_eq!(executed, direct);
+    assert_eq!(stage.sim.counters().asked, 1, "it was loaded on the way");
 }

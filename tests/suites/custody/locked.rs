@@ -8,7 +8,7 @@ use sfkey_tests::support::Calls;
 use tonic::Status;
 
 use crate::{
-    hunt::wrapping_key,
+    hunt::{chacha_schedule, wrapping_key},
     scene::{Scene, may_search, none},
 };
 
@@ -80,10 +80,8 @@ async fn the_whole_memory_of_a_locked_agent_is_not_enough_to_open_what_it_keeps(
     let master = scene.master_secret();
     let key = wrapping_key(&scene.memory(), PASSPHRASE.as_bytes(), &master);
     let key = key.expect("with the passphrase, what lies in memory opens");
-    none(&scene.hunt(
-        "locked, the key from the passphrase",
-        &scene.quarry("wrapping key", key),
-    ));
+    let quarry = scene.quarry("wrapping key", key).and_all(chacha_schedule(&key));
+    none(&scene.hunt("locked, the key from the passphrase", &quarry));
 }
 
 #[tokio::test]

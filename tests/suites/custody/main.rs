@@ -7,6 +7,7 @@ mod client;
 mod core_dump;
 mod descendants;
 mod gate;
+mod hardened;
 mod hunt;
 mod locked;
 mod memory;

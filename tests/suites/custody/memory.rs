@@ -7,7 +7,10 @@ use sfkey_proto::Reason;
 use sfkey_tests::support::{Calls, stopwatch::in_time};
 use tokio::task::JoinSet;
 
-use crate::scene::{Scene, may_search, none, secret_part};
+use crate::{
+    hunt::secret_flags,
+    scene::{Scene, may_search, none, secret_part},
+};
 
 /// Accounts that sign at once; each makes one signature.
 const CROWD: usize = 200;
@@ -73,6 +76,12 @@ async fn with_memfd_secret_the_search_finds_nothing_either_and_the_page_is_close
     let pages = scene.secret_mappings();
     assert_eq!(pages.len(), 1, "one page, mapped once: {pages:?}");
     scene.assert_closed_to_root(&pages[0]);
+    let [flags] = &secret_flags(scene.stage.agent.pid())[..] else {
+        panic!("one page")
+    };
+    for (flag, what) in [("lo", "locked"), ("dd", "in no dump"), ("dc", "in no child")] {
+        assert!(flags.contains(flag), "not {what}: {flags}");
+    }
     busy(&scene, &["one"]).await;
     scene.quiet().await;
     none(&scene.hunt("idle, memfd_secret", &scene.secrets()));

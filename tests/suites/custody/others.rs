@@ -1,11 +1,19 @@
 //! Long work delays nobody: what is asked during it is answered during it.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
-use sfkey_proto::Reason;
+use sfkey_proto::{
+    Reason,
+    sealing::Sealed,
+    v1::{LockRequest, LockSpec},
+};
 use sfkey_tests::{
     sim::{Fault, FaultRule},
-    support::{Calls, Stage, StageSetup, stage::ACCOUNT, stopwatch::in_time},
+    support::{
+        Agent, Calls, Stage, StageSetup, Stopwatch,
+        stage::ACCOUNT,
+        stopwatch::{eventually, in_time},
+    },
 };
 
 use crate::locked::{PASSPHRASE, lock, unlock};
@@ -83,4 +91,61 @@ async fn lock_does_not_wait_for_salesforce() {
     stage.sim.release_stalled();
     unlock(&calls, PASSPHRASE).await.expect("unlocked");
     calls.token(ACCOUNT).await.expect("a token");
+}
+
+/// What a lock may take beyond stretching the passphrase.
+const BEYOND_STRETCHING: Duration = Duration::from_millis(50);
+
+/// Tries of which one must be in time. What delays the agent of itself delays every one; a busy machine does not.
+const TRIES: usize = 10;
+
+/// How long the agent stretched the last passphrase, as its log tells.
+async fn stretched(agent: &Agent, locks: usize) -> Duration {
+    const FIELD: &str = "turn=Lock derivation_us=";
+    eventually(async || {
+        let log = agent.log().text();
+        let tail = log.split(FIELD).nth(locks)?;
+        let digits: String = tail.chars().take_while(char::is_ascii_digit).collect();
+        // The rest of the line may still be on its way.
+        tail.contains('\n')
+            .then(|| Duration::from_micros(digits.parse().expect("a number")))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lock_takes_no_longer_than_its_derivation_while_an_exchange_is_stalled() {
+    let setup = StageSetup::default().arguments(["--exchange-timeout", "50", "--log-level", "debug"]);
+    let stage = setup.ready().await;
+    stage.sim.fault(FaultRule::always(Fault::Stall));
+    let calls = stage.calls().await;
+    let mut beyond = Vec::new();
+    for round in 1..=TRIES {
+        let waiting = tokio::spawn({
+            let calls = calls.clone();
+            async move { calls.token(ACCOUNT).await }
+        });
+        let held = stage.sim.wait_for_stalled(1).await;
+        held.expect("Salesforce holds the request");
+        let passphrase = PASSPHRASE.as_bytes().to_vec();
+        let Sealed { enc, ciphertext } = calls.sealed(&LockSpec { passphrase }).await.expect("sealed");
+        let stopwatch = Stopwatch::start();
+        calls
+            .agent()
+            .lock(LockRequest { enc, ciphertext })
+            .await
+            .expect("locked");
+        let whole = stopwatch.elapsed();
+        beyond.push(whole.saturating_sub(stretched(&stage.agent, round).await));
+        in_time(waiting)
+            .await
+            .expect("no panic")
+            .expect_err("no token is given out by a locked agent");
+        if beyond.iter().any(|time| *time < BEYOND_STRETCHING) {
+            return;
+        }
+        stage.sim.release_stalled();
+        unlock(&calls, PASSPHRASE).await.expect("unlocked");
+    }
+    panic!("beyond the derivation: {beyond:?}");
 }

@@ -2,12 +2,13 @@
 
 use std::{os::unix::fs::chown, path::PathBuf};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sfkey_tests::{
     sim::{Config, Simulator},
     support::{
         Agent, Home, Launch, Ran, Sfkey, TestKey,
         home::set_mode,
-        stranger::{UID, copy_of, is_possible},
+        stranger::{UID, act, copy_of, is_possible},
     },
 };
 use tempfile::TempDir;
@@ -90,10 +91,15 @@ impl Place {
             .run()
     }
 
-    fn key_file(&self) -> String {
-        let path = self.home.write("server.key", TestKey::of_app().pkcs8_pem());
+    /// A file of that user.
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.home.write(name, content);
         chown(&path, Some(UID), Some(UID)).expect("root may give files away");
         path.display().to_string()
+    }
+
+    fn key_file(&self) -> String {
+        self.file("server.key", TestKey::of_app().pkcs8_pem())
     }
 }
 
@@ -183,5 +189,48 @@ fn protection_that_is_required_and_not_granted_is_refused() {
             assert!(error.starts_with("error: ") && error.contains(granted), "{error}");
             assert!(fix.starts_with("try: ") && !fix.ends_with("--help"), "{fix}");
         }
+    }
+}
+
+/// Sets how much memory a running agent may lock, in bytes, as any process of its user can.
+fn set_lockable(agent: &Agent, bytes: u64) {
+    let pid = i32::try_from(agent.pid()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(64 * 1024),
+    };
+    act(move || prlimit(pid, Resource::Memlock, limit)).expect("a limit of the user's own process");
+}
+
+#[test]
+fn an_agent_stays_locked_where_its_secret_would_come_back_with_less_protection() {
+    if !is_possible("an_agent_stays_locked_where_its_secret_would_come_back_with_less_protection") {
+        return;
+    }
+    let sim = Simulator::start_blocking(Config::with_key(TestKey::of_app().app_key()));
+    let sim = sim.expect("the simulator starts");
+    for (machine, granted) in [(machine(64, true), "memfd_secret"), (machine(64, false), "mlock")] {
+        let (place, agent) = Place::new().agent(machine, sim.ca_pem());
+        let passphrase = place.file("passphrase", "correct horse battery staple");
+        let turn = |command| place.sfkey(&[command, "--passphrase-file", &passphrase]);
+        let status = || place.sfkey(&["status", "--json"]).done().json();
+        let _locked = turn("lock").done();
+        set_lockable(&agent, 0);
+        let (error, _) = turn("unlock").failed(1);
+        assert!(error.contains("protected memory"), "{error}");
+        let (locked, protection) = (&status()["locked"], &status()["memory_protection"]);
+        assert_eq!(
+            (locked, protection),
+            (&true.into(), &granted.into()),
+            "{machine:?}"
+        );
+        set_lockable(&agent, 64 * 1024);
+        let _unlocked = turn("unlock").done();
+        let (locked, protection) = (&status()["locked"], &status()["memory_protection"]);
+        assert_eq!(
+            (locked, protection),
+            (&false.into(), &granted.into()),
+            "{machine:?}"
+        );
     }
 }

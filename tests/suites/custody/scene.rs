@@ -3,11 +3,18 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt};
 
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use sfkey_proto::v1::AccountSpec;
-use sfkey_tests::support::{Calls, Stage, StageSetup, TestKey, stopwatch::eventually, stranger::skipped};
+use sfkey_tests::support::{
+    Calls, Launch, Stage, StageSetup, TestKey, stopwatch::eventually, stranger::skipped,
+};
 
-use crate::hunt::{Hit, Mapping, Memory, Quarry, master_secret_page, secret_mappings};
+use crate::hunt::{
+    Hit, Mapping, Memory, Quarry, basic_credentials, chacha_schedule, master_secret_page, rsa_parts,
+    secret_mappings,
+};
 
 /// As Salesforce writes consumer secrets.
 pub(crate) const CONSUMER_SECRET: &str = "6E1D52A9C3F0B84777D019AE52C6F3B80D9E4A61F7358B2CE0914D7FA6B35C82";
@@ -34,6 +41,19 @@ impl Scene {
     /// the search knows what to look for in all other pages. Nothing else is different.
     pub(crate) fn readable() -> Self {
         Self::of(without_memfd_secret(|| StageSetup::default().empty()))
+    }
+
+    /// An agent that took the steps against core dumps and was not heard: the kernel tells it that it may not be
+    /// dumped any more, and forgets it. Nothing else is different. It lives where the kernel writes core dumps.
+    pub(crate) fn dumpable(memfd_secret: bool) -> Self {
+        let setup = || StageSetup::default().launch(Launch::at_home).empty();
+        Self::of(dumpable(move || {
+            if memfd_secret {
+                setup()
+            } else {
+                without_memfd_secret(setup)
+            }
+        }))
     }
 
     fn of(stage: Stage) -> Self {
@@ -95,10 +115,14 @@ impl Scene {
             .filter_map(|exchange| exchange.access_token.as_deref());
         let tokens = tokens.map(|token| ("access token", secret_part(token).as_bytes().to_vec()));
         let master = self.master.iter().map(|secret| ("master secret", secret.clone()));
+        let schedule = self.master.iter().flat_map(|secret| chacha_schedule(secret));
+        let basic = basic_credentials(&self.stage.sim.app(0).consumer_key, CONSUMER_SECRET);
         Quarry::default()
-            .and_all(crate::hunt::rsa_parts(TestKey::of_app()))
+            .and_all(rsa_parts(TestKey::of_app()))
             .and("consumer secret", CONSUMER_SECRET)
+            .and("consumer secret, as Basic has it", basic)
             .and_all(master)
+            .and_all(schedule)
             .and_all(tokens)
     }
 
@@ -141,6 +165,11 @@ impl Scene {
         self.master
             .clone()
             .expect("this agent's master secret can be read")
+    }
+
+    /// Whether the search knows the master secret.
+    pub(crate) fn has_readable_master(&self) -> bool {
+        self.master.is_some()
     }
 
     /// The protected pages of the agent.
@@ -202,12 +231,43 @@ pub(crate) fn sleeps(pid: u32) -> bool {
 
 /// Runs `act` on a thread for which, and for whose children, memfd_secret(2) does not exist.
 pub(crate) fn without_memfd_secret<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
-    let missing = SeccompAction::Errno(u32::try_from(libc::ENOSYS).expect("a small number"));
     let rules = BTreeMap::from([(libc::SYS_memfd_secret, Vec::new())]);
+    answered(rules, libc::ENOSYS, act)
+}
+
+/// Runs `act` on a thread for which, and for whose children, forbidding core dumps seems to work and does nothing.
+fn dumpable<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
+    let number = |constant| u64::try_from(constant).expect("a small number");
+    let is = |argument, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+            .expect("a condition")
+    };
+    let is_given = |argument| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0).expect("a condition")
+    };
+    let rule = |conditions| vec![SeccompRule::new(conditions).expect("a rule")];
+    let rules = BTreeMap::from([
+        (libc::SYS_prctl, rule(vec![is(0, number(libc::PR_SET_DUMPABLE))])),
+        (
+            libc::SYS_prlimit64,
+            rule(vec![is(1, u64::from(libc::RLIMIT_CORE)), is_given(2)]),
+        ),
+    ]);
+    answered(rules, 0, act)
+}
+
+/// Runs `act` on a thread for which, and for whose children, these system calls are answered with `errno` and not
+/// made.
+fn answered<R: Send + 'static>(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    errno: i32,
+    act: impl FnOnce() -> R + Send + 'static,
+) -> R {
+    let answer = SeccompAction::Errno(u32::try_from(errno).expect("a small number"));
     let architecture = std::env::consts::ARCH
         .try_into()
         .expect("seccomp knows this machine");
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, architecture);
     let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter of one rule");
     let thread = std::thread::spawn(move || {
         seccompiler::apply_filter(&program).expect("everybody may restrict himself");

@@ -136,17 +136,31 @@ pub(crate) fn secret_mappings(pid: u32) -> Vec<Mapping> {
 /// The page that is locked, left out of dumps and wiped on fork: where the master secret lives when there is no
 /// memfd_secret. Root can read it, so that the rest of the memory can be searched for what stands in it.
 pub(crate) fn master_secret_page(pid: u32) -> Option<Mapping> {
+    let mut pages = flagged(pid).into_iter();
+    let found = pages.find(|(_, flags)| ["lo", "dd", "wf"].into_iter().all(|flag| flags.contains(flag)));
+    found.map(|(mapping, _)| mapping)
+}
+
+/// What the kernel was told about the mappings of memfd_secret(2): `VmFlags` of proc_pid_smaps(5), two letters each.
+pub(crate) fn secret_flags(pid: u32) -> Vec<String> {
+    let pages = flagged(pid).into_iter();
+    pages
+        .filter(|(mapping, _)| mapping.is_secret())
+        .map(|(_, flags)| flags)
+        .collect()
+}
+
+/// Every mapping with its flags.
+fn flagged(pid: u32) -> Vec<(Mapping, String)> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it is running");
     let mut mapping = None;
+    let mut flagged = Vec::new();
     for line in smaps.lines() {
         if let Some(flags) = line.strip_prefix("VmFlags:") {
-            let has = |flag| flags.split_ascii_whitespace().any(|found| found == flag);
-            if ["lo", "dd", "wf"].into_iter().all(has) {
-                return mapping;
-            }
+            flagged.extend(mapping.take().map(|mapping| (mapping, flags.to_owned())));
         } else if let Some(found) = Mapping::parse(line) {
             mapping = Some(found);
         }
     }
-    None
+    flagged
 }
