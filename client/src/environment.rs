@@ -22,6 +22,8 @@ pub struct Environment {
     pub account: Option<OsString>,
     /// `XDG_CONFIG_HOME`, or `~/.config`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, or `~/.local/state`.
+    pub state_home: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`, where systemd puts the credentials of a service.
@@ -51,6 +53,7 @@ impl Environment {
             socket: place::socket_path(None, uid, &variable),
             account: set("SFKEY_ACCOUNT"),
             config_home: absolute("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
+            state_home: absolute("XDG_STATE_HOME").or_else(|| below_home(".local/state")),
             credentials: absolute("CREDENTIALS_DIRECTORY"),
             home,
         }

@@ -37,6 +37,8 @@ pub(crate) enum Cause {
     Io,
     /// The user was asked, and did not want it.
     Declined,
+    /// The user wants no more.
+    Stopped,
     /// The command of `exec` does not exist.
     CommandNotFound,
     /// The command of `exec` cannot be run.
@@ -57,6 +59,7 @@ impl Cause {
             Self::Passphrase => ("PASSPHRASE", 1),
             Self::Io => ("IO", 1),
             Self::Declined => ("DECLINED", 1),
+            Self::Stopped => ("STOPPED", 1),
             Self::CommandNotFound => ("COMMAND_NOT_FOUND", 127),
             Self::CommandNotExecutable => ("COMMAND_NOT_EXECUTABLE", 126),
         }
@@ -119,6 +122,27 @@ impl Failure {
         self.reason == Cause::Passphrase.reason_and_code().0
     }
 
+    /// Whether there is no agent to be reached.
+    pub(crate) fn is_without_agent(&self) -> bool {
+        self.reason == Cause::NoAgent.reason_and_code().0
+    }
+
+    /// Whether another account of that name is loaded.
+    pub(crate) fn is_of_another_account(&self) -> bool {
+        self.reason == Reason::AccountExists.as_str()
+    }
+
+    /// Whether it is the user who wants no more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.reason == Cause::Stopped.reason_and_code().0
+    }
+
+    /// `error` and `error_description` of Salesforce's answer, when there was one.
+    pub(crate) fn salesforce_error(&self) -> Option<(&str, &str)> {
+        let answer = self.salesforce.as_ref()?;
+        Some((&answer.error, &answer.error_description))
+    }
+
     /// The same failure, told of one account among several.
     pub(crate) fn about(mut self, account: &AccountName) -> Self {
         self.message = format!("{account}: {}", self.message);
@@ -157,7 +181,7 @@ impl Failure {
     }
 
     /// The message, and in brackets what Salesforce said, unless the message holds it already.
-    fn message_with_raw_text(&self) -> String {
+    pub(crate) fn message_with_raw_text(&self) -> String {
         let Some(answer) = &self.salesforce else {
             return self.message.clone();
         };

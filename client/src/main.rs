@@ -4,6 +4,8 @@
 //! cli         what can be typed
 //! commands    one file a command
 //! config      the configuration file: accounts, and where their secrets are kept
+//! certificate X.509: whose it is, when it ends
+//! metadata    an External Client App as source that can be deployed
 //! keypair     making an RSA key, its certificate, and the files of both
 //! secrets     reading what a reference names; asking on the terminal
 //! hardening   no core dumps and no debuggers while a key is held
@@ -11,12 +13,14 @@
 //! exit        how a command fails: two lines or one object, and the exit code
 //! ```
 
+mod certificate;
 mod cli;
 mod commands;
 mod config;
 mod exit;
 mod hardening;
 mod keypair;
+mod metadata;
 mod output;
 mod quote;
 mod secrets;

@@ -2,12 +2,14 @@
 
 mod add;
 mod exec;
+mod import;
 mod keygen;
 mod list;
 mod lock;
 mod panic;
 mod remove;
 mod revoke;
+mod setup;
 mod token;
 mod watch;
 mod whoami;
@@ -19,12 +21,14 @@ use clap::{ColorChoice, Parser, Subcommand};
 pub(crate) use self::{
     add::AddArgs,
     exec::ExecArgs,
+    import::ImportArgs,
     keygen::KeygenArgs,
     list::{ListArgs, Structured},
     lock::PassphraseArgs,
     panic::PanicArgs,
     remove::RemoveArgs,
     revoke::RevokeArgs,
+    setup::SetupArgs,
     token::TokenArgs,
     watch::WatchArgs,
     whoami::WhoamiArgs,
@@ -65,8 +69,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Link an account step by step, from the key to a token that Salesforce issued
+    Setup(SetupArgs),
     /// Make a private key, and the certificate that Salesforce wants
     Keygen(Box<KeygenArgs>),
+    /// Take over the JWT logins of the sf CLI, and keep their keys encrypted
+    Import(ImportArgs),
     /// Load an account: its private key goes to the agent, sealed
     Add(Box<AddArgs>),
     /// Print an access token
@@ -103,7 +111,9 @@ impl Cli {
                 Command::Token(args) => args.output == TokenFormat::Json,
                 Command::Watch(args) => args.output == TokenFormat::Json,
                 Command::List(args) | Command::Status(args) => args.output == Structured::Json,
-                Command::Keygen(_)
+                Command::Setup(_)
+                | Command::Import(_)
+                | Command::Keygen(_)
                 | Command::Add(_)
                 | Command::Exec(_)
                 | Command::Remove(_)

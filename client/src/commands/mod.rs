@@ -2,6 +2,7 @@
 
 mod add;
 mod exec;
+mod import;
 mod keygen;
 mod list;
 mod load;
@@ -9,6 +10,7 @@ mod lock;
 mod panic;
 mod remove;
 mod revoke;
+mod setup;
 mod status;
 mod stop;
 mod token;
@@ -84,6 +86,8 @@ fn here() -> Result<PathBuf, Failure> {
 /// Runs one command to its end.
 pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Import(args) => import::run(invocation, args).await,
+        Command::Setup(args) => setup::run(invocation, args).await,
         Command::Keygen(args) => keygen::run(invocation, *args).await,
         Command::Add(args) => add::run(invocation, *args).await,
         Command::Token(args) => token::run(invocation, args).await,

@@ -2,6 +2,8 @@
 
 mod save;
 
+pub(crate) use save::replace;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -295,7 +297,7 @@ impl Reader<'_> {
 }
 
 /// The one of `known` that `text` probably was meant to be.
-fn similar<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn similar<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|known| (strsim::jaro_winkler(text, known), known))
         .filter(|(similarity, _)| *similarity >= SIMILAR)

@@ -121,7 +121,7 @@ fn set(table: &mut dyn TableLike, key: &str, text: &str) {
 }
 
 /// Puts `text` in the place of the file in one step: a reader finds the old text or the new one, whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     // Who keeps the file elsewhere behind a symbolic link wants the link to stay.
@@ -129,7 +129,8 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_path_buf(),
         resolved => resolved?,
     };
-    let beside = target.with_file_name(format!(".config.toml.{}", process::id()));
+    let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let beside = target.with_file_name(format!(".{}.{}", name.display(), process::id()));
     let written = write_new(&beside, text).and_then(|()| fs::rename(&beside, &target));
     if written.is_err() {
         drop(fs::remove_file(&beside));

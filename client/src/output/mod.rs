@@ -17,6 +17,7 @@ use sfkey::proto::v1::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use text::table;
 pub(crate) use token::{TokenFormat, variables};
 
 use crate::exit::{Failure, escape};

@@ -285,7 +285,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// Columns two spaces apart, each as wide as its widest cell; nothing after the last.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())

@@ -1,18 +1,24 @@
-//! Asking for a passphrase on the terminal, whatever standard input and output are.
+//! Asking on the terminal, whatever standard input and output are: for a passphrase, which is not shown, and for
+//! anything else, which is.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead, Read, Write},
+    io::{self, Read, Write},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     process::{Signal, getpid, kill_process},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr},
 };
 use zeroize::Zeroizing;
 
 /// Longest passphrase that can be typed, in bytes. What is typed beyond is left out, and the key will say no.
 const MAX_TYPED_BYTES: usize = 1024;
+
+/// Longest line that is read openly, in bytes: a terminal keeps no longer one.
+const MAX_LINE_BYTES: usize = 4096;
 
 /// The terminal that this process belongs to.
 pub(crate) struct Terminal(File);
@@ -52,12 +58,54 @@ impl Terminal {
         }
     }
 
+    /// Asks `question` and reads a line, which the terminal shows and lets the user edit. `None` is the end of
+    /// input, Ctrl-D.
+    ///
+    /// Ctrl-C ends the process, as it does between two questions.
+    pub(crate) fn ask_openly(&self, question: &str) -> io::Result<Option<String>> {
+        (&self.0).write_all(question.as_bytes())?;
+        let mut line = [0; MAX_LINE_BYTES];
+        let length = loop {
+            match (&self.0).read(&mut line) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        if length == 0 {
+            (&self.0).write_all(b"\n")?;
+            return Ok(None);
+        }
+        Ok(Some(String::from_utf8_lossy(&line[..length]).trim().to_owned()))
+    }
+
     /// Asks a question that is answered by `y` or anything else. What is typed is shown, and Ctrl-C is Ctrl-C.
     pub(crate) fn confirm(&self, question: &str) -> io::Result<bool> {
-        (&self.0).write_all(question.as_bytes())?;
-        let mut line = String::new();
-        io::BufReader::new((&self.0).take(MAX_TYPED_BYTES as u64)).read_line(&mut line)?;
-        Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+        let typed = self.ask_openly(question)?;
+        Ok(typed.is_some_and(|typed| matches!(typed.as_str(), "y" | "Y" | "yes" | "Yes" | "YES")))
+    }
+
+    /// Waits for a line for as long as `patience`, and takes it. Tells whether one came.
+    pub(crate) fn line_within(&self, patience: Duration) -> io::Result<bool> {
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+        let mut typed = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut typed, Some(&patience)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
+            Ok(_) => (&self.0).read(&mut [0; MAX_LINE_BYTES]).map(|_| true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many columns it has; 80 where it does not know.
+    pub(crate) fn columns(&self) -> usize {
+        match tcgetwinsize(&self.0) {
+            Ok(size) if size.ws_col >= 20 => size.ws_col.into(),
+            _ => 80,
+        }
+    }
+
+    /// Writes as it is, without a line end.
+    pub(crate) fn write(&self, text: &str) {
+        drop((&self.0).write_all(text.as_bytes()));
     }
 
     /// Tells something between two questions.

@@ -10,11 +10,24 @@ import urllib.request
 
 import pytest
 
-from programs import BINARIES, Program
+from programs import BINARIES, TARGET, Program
 from relay import Relay
 
 MY_DOMAIN = "acme.my.salesforce.com"
 QUERY = "SELECT Id, Name FROM Account"
+
+# The packages for Node, among them the sf CLI and the Node it wants.
+MODULES = TARGET / "tools/real-node/node_modules"
+
+# No reports, no updates, no look at a registry, no keyring of the desktop, no DNS: only what the command is for.
+QUIET = {
+    "SF_AUTOUPDATE_DISABLE": "true",
+    "SF_DISABLE_AUTOUPDATE": "true",
+    "SF_DISABLE_TELEMETRY": "true",
+    "SF_SKIP_NEW_VERSION_CHECK": "true",
+    "SF_USE_GENERIC_UNIX_KEYCHAIN": "true",
+    "SFDX_DISABLE_DNS_CHECK": "true",
+}
 
 # Which requests are refused, and why, in the words of the token endpoint. A wrong audience is one that the app does not
 # take: an app that wants the My Domain, asked through the login host.
@@ -119,6 +132,17 @@ class Agent:
         arguments = [word for option in (org | user).items() for word in option]
         added = self.sfkey("add", name, *arguments, home=home)
         assert added.returncode == 0, added.stderr
+
+
+@pytest.fixture(scope="session")
+def sf():
+    """The command line that starts it: the Node it wants comes as a package of its own."""
+    node = next(MODULES.glob("node-linux-*/bin/node"), None)
+    program = MODULES / "@salesforce/cli/bin/run.js"
+    if node is None or not program.exists():
+        # What can be installed is never skipped in CI.
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("the sf CLI is not installed")
+    return [node, program]
 
 
 @pytest.fixture(scope="session")

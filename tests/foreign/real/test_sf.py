@@ -1,37 +1,11 @@
 """The sf CLI, with the simulator and with tokens from the agent. Each of its commands takes seconds: few are run."""
 
 import json
-import os
 import subprocess
 
 import pytest
 
-from conftest import MY_DOMAIN, QUERY, REFUSALS
-from programs import TARGET
-
-MODULES = TARGET / "tools/real-node/node_modules"
-
-# No reports, no updates, no look at a registry, no keyring of the desktop, no DNS: only what the command is for.
-QUIET = {
-    "SF_AUTOUPDATE_DISABLE": "true",
-    "SF_DISABLE_AUTOUPDATE": "true",
-    "SF_DISABLE_TELEMETRY": "true",
-    "SF_SKIP_NEW_VERSION_CHECK": "true",
-    "SF_USE_GENERIC_UNIX_KEYCHAIN": "true",
-    "SFDX_DISABLE_DNS_CHECK": "true",
-}
-
-
-@pytest.fixture(scope="session")
-def sf():
-    """The command line that starts it: the Node it wants comes as a package of its own."""
-    node = next(MODULES.glob("node-linux-*/bin/node"), None)
-    program = MODULES / "@salesforce/cli/bin/run.js"
-    if node is None or not program.exists():
-        # What can be installed is never skipped in CI.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("the sf CLI is not installed")
-    return [node, program]
-
+from conftest import MY_DOMAIN, QUERY, QUIET, REFUSALS
 
 @pytest.fixture(scope="session")
 def run(sf, environment):

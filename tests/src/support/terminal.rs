@@ -17,8 +17,8 @@ pub struct Terminal {
     person: File,
     device: PathBuf,
     shown: String,
-    /// What was shown before [`Terminal::wait_for_next`] was called.
-    forgotten: String,
+    /// How much of what was shown has been waited for.
+    seen: usize,
 }
 
 impl Default for Terminal {
@@ -40,7 +40,7 @@ impl Terminal {
             person: File::from(person),
             device: PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())),
             shown: String::new(),
-            forgotten: String::new(),
+            seen: 0,
         }
     }
 
@@ -65,26 +65,32 @@ impl Terminal {
     /// # Panics
     /// When the last program that used the terminal has closed it.
     pub fn wait_for(&mut self, text: &str) {
-        let mut piece = [0; 1024];
         while !self.shown.contains(text) {
-            match self.person.read(&mut piece) {
-                Ok(length @ 1..) => self.shown += &String::from_utf8_lossy(&piece[..length]),
-                end => panic!("{text:?} was not shown, but {:?}: {end:?}", self.shown),
-            }
+            self.read_on(text);
         }
     }
 
-    /// Waits until `text` is shown after everything that was waited for before.
+    /// Waits until `text` is shown again, behind what was waited for by this before. Returns what stood between.
     ///
     /// # Panics
-    /// As [`Terminal::wait_for`].
-    pub fn wait_for_next(&mut self, text: &str) {
-        // What has come with it, in one piece, is still to be found.
-        self.wait_for(text);
-        let end = self.shown.find(text).expect("it was waited for") + text.len();
-        let rest = self.shown.split_off(end);
-        self.forgotten += &self.shown;
-        self.shown = rest;
+    /// When the last program that used the terminal has closed it.
+    pub fn wait_for_next(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.shown[self.seen..].find(text) {
+                let between = self.shown[self.seen..self.seen + at].to_owned();
+                self.seen += at + text.len();
+                return between;
+            }
+            self.read_on(text);
+        }
+    }
+
+    fn read_on(&mut self, wanted: &str) {
+        let mut piece = [0; 1024];
+        match self.person.read(&mut piece) {
+            Ok(length @ 1..) => self.shown += &String::from_utf8_lossy(&piece[..length]),
+            end => panic!("{wanted:?} was not shown, but {}: {end:?}", self.shown),
+        }
     }
 
     /// Types.
@@ -100,6 +106,6 @@ impl Terminal {
         let mut rest = Vec::new();
         // Linux tells the end by EIO; what came before it is kept.
         self.person.read_to_end(&mut rest).ok();
-        self.forgotten + &self.shown + &String::from_utf8_lossy(&rest)
+        self.shown + &String::from_utf8_lossy(&rest)
     }
 }
