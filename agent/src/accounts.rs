@@ -1,31 +1,35 @@
-//! The registry: which accounts are loaded, and which one an empty name means.
+//! The registry: which accounts are loaded, and what may be done with one.
 //!
 //! A short mutex around handles. Nothing is awaited while it is held.
 
+mod registry;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use sfkey_proto::{
     AccountName,
-    v1::{self, AccountSpec, Token, add_account_response::Outcome},
+    v1::{self, AccountSpec, HoldOff, Token, add_account_response::Outcome},
 };
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::{
-    account::Account,
+    account::{Surrendered, Watch},
     agent::Agent,
-    clock::Now,
-    custody::{Fingerprint, KeyRejected, SealedSecret, Signer},
+    custody::KeyRejected,
     error::Failure,
     identity::{Identity, Terms},
-    limits::{MAX_ACCOUNTS, MAX_FIELD_BYTES},
+    limits::MAX_FIELD_BYTES,
     policy::{Control, Permit},
-    token::Need,
+    salesforce::{ExchangeError, UserInfo},
+    token::{self, Need, TokenHash},
 };
+
+use self::registry::{Checked, Entry, Registry, invalid_name};
 
 /// Longest sleep until an account's end is looked at again. The runtime's timers stand still while the
 /// machine is suspended; lifetimes do not.
@@ -37,36 +41,6 @@ pub struct Accounts {
     registry: Mutex<Registry>,
     /// An account was added, which may end before all others.
     added: Notify,
-}
-
-#[derive(Default)]
-struct Registry {
-    entries: BTreeMap<AccountName, Entry>,
-    default: Option<AccountName>,
-    /// Removed by hand, the oldest first: not loaded on demand until an explicit add.
-    removed: VecDeque<AccountName>,
-    /// How often everything was removed: an add that began before does not end after it.
-    sweeps: u64,
-}
-
-struct Entry {
-    account: Account,
-    identity: Arc<Identity>,
-    fingerprint: Fingerprint,
-    /// For introspection; the account's own, never shared.
-    consumer_secret: Option<SealedSecret>,
-    /// Boot time of the last add and of the last use.
-    added: Duration,
-    used: Duration,
-}
-
-/// A specification that was checked, with its key in custody.
-struct Checked {
-    name: AccountName,
-    identity: Arc<Identity>,
-    terms: Terms,
-    signer: Arc<dyn Signer>,
-    consumer_secret: Option<SealedSecret>,
 }
 
 impl Accounts {
@@ -95,17 +69,120 @@ impl Accounts {
     /// Whatever keeps Salesforce from granting one, or [`Failure::NotLoaded`].
     pub async fn token(&self, permit: Permit, need: Need) -> Result<Token, Failure> {
         self.agent.counters.token_requests.add();
-        let name = permit.account();
-        let reply = {
-            let mut registry = self.registry();
-            let entry = registry
-                .entries
-                .get_mut(name)
-                .ok_or_else(|| Failure::NotLoaded(name.clone()))?;
-            entry.used = self.agent.clock.now().boot;
-            entry.account.token(name.clone(), need)
-        };
+        let name = permit.account().clone();
+        let reply = self.with(&permit, |entry| entry.account.token(name, need))?;
         reply.await
+    }
+
+    /// The next token, for Salesforce refused the one with this hash.
+    ///
+    /// # Errors
+    /// As [`Accounts::token`], and [`Failure::NotTheSession`] when another token would be refused, too.
+    pub async fn rejected(&self, permit: Permit, hash: TokenHash) -> Result<Token, Failure> {
+        self.agent.counters.token_requests.add();
+        let name = permit.account().clone();
+        let reply = self.with(&permit, |entry| entry.account.rejected(name, hash))?;
+        reply.await
+    }
+
+    /// The way to each new token of the account.
+    ///
+    /// # Errors
+    /// [`Failure::NotLoaded`].
+    pub fn watch(&self, permit: &Permit) -> Result<Watch, Failure> {
+        self.with(permit, |entry| entry.account.watch(permit.account().clone()))
+    }
+
+    /// Asks Salesforce whose token it is. A token that Salesforce refuses is reported and the next one tried, once.
+    ///
+    /// # Errors
+    /// As [`Accounts::token`], or what Salesforce answered.
+    pub async fn who_am_i(&self, permit: Permit) -> Result<(Token, UserInfo), Failure> {
+        let identity = self.with(&permit, |entry| Arc::clone(&entry.identity))?;
+        let name = permit.account().clone();
+        let reply = self.with(&permit, |entry| {
+            entry.account.token(name.clone(), Need::new(None, false))
+        })?;
+        let token = reply.await?;
+        let first = self
+            .agent
+            .endpoint
+            .userinfo(&identity.host, &token.access_token)
+            .await;
+        let error = match first.outcome {
+            Ok(user) => return Ok((token, user)),
+            Err(error @ ExchangeError::Refused(_)) => error,
+            Err(error) => return Err(failure(&name, &identity, error)),
+        };
+        tracing::info!(account = %name, ?error, "userinfo refused the token");
+        let next = self.rejected(permit, token::hash(&token.access_token)).await?;
+        let second = self
+            .agent
+            .endpoint
+            .userinfo(&identity.host, &next.access_token)
+            .await;
+        let user = second.outcome.map_err(|error| failure(&name, &identity, error))?;
+        Ok((next, user))
+    }
+
+    /// Takes the account's token away and revokes it. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Failure::NotLoaded`], or what kept Salesforce from revoking it; the token is forgotten all the same.
+    pub async fn revoke(&self, _: Control, permit: Permit) -> Result<bool, Failure> {
+        let surrender = self.with(&permit, |entry| entry.account.surrender())?;
+        let Some(surrendered) = surrender.await else {
+            return Ok(false);
+        };
+        let answered = self
+            .agent
+            .endpoint
+            .revoke(&surrendered.host, &surrendered.token)
+            .await;
+        tracing::warn!(account = %permit.account(), succeeded = answered.outcome.is_ok(), "token revoked");
+        let revoked = answered.outcome.map(|()| true);
+        revoked.map_err(|error| Failure::exchange(permit.account(), &surrendered.host, error))
+    }
+
+    /// Unloads every account and hands over the tokens that were held.
+    pub async fn surrender_all(&self, control: Control) -> Vec<Surrendered> {
+        let surrenders: Vec<_> = {
+            let registry = self.registry();
+            registry
+                .entries
+                .values()
+                .map(|entry| entry.account.surrender())
+                .collect()
+        };
+        let surrendered = join_all(surrenders).await;
+        self.remove_all(control);
+        surrendered.into_iter().flatten().collect()
+    }
+
+    /// Failures that are remembered, by account.
+    #[must_use]
+    pub fn hold_offs(&self) -> Vec<HoldOff> {
+        let now = self.agent.clock.now();
+        let registry = self.registry();
+        let shown = registry.entries.iter().filter_map(|(name, entry)| {
+            let held_off = entry.account.view().held_off?;
+            (held_off.until > now.boot).then(|| HoldOff {
+                account: name.to_string(),
+                until: now.wall_at(held_off.until),
+                reason: held_off.reason.as_str().to_owned(),
+                message: held_off.message,
+            })
+        });
+        shown.collect()
+    }
+
+    /// Does something with the entry of the permit, and counts it as a use.
+    fn with<T>(&self, permit: &Permit, act: impl FnOnce(&Entry) -> T) -> Result<T, Failure> {
+        let mut registry = self.registry();
+        let entry = registry.entries.get_mut(permit.account());
+        let entry = entry.ok_or_else(|| Failure::NotLoaded(permit.account().clone()))?;
+        entry.used = self.agent.clock.now().boot;
+        Ok(act(entry))
     }
 
     /// Loads an account.
@@ -231,171 +308,6 @@ impl Accounts {
     }
 }
 
-impl Registry {
-    fn resolve(&self, name: &str, shown: impl Fn(&AccountName) -> bool) -> Result<AccountName, Failure> {
-        if name.is_empty() {
-            return self.meant_among(shown);
-        }
-        let name: AccountName = name.parse().map_err(invalid_name)?;
-        // Whoever may not see it is denied it next, loaded or not.
-        if !shown(&name) || self.entries.contains_key(&name) {
-            Ok(name)
-        } else {
-            Err(self.missing(&name))
-        }
-    }
-
-    /// What an empty name means to somebody who is shown these accounts only.
-    fn meant_among(&self, shown: impl Fn(&AccountName) -> bool) -> Result<AccountName, Failure> {
-        let among: Vec<_> = self.entries.keys().filter(|name| shown(name)).collect();
-        let default = self.default.as_ref().filter(|default| among.contains(default));
-        match (default, among.as_slice()) {
-            (Some(name), _) => Ok(name.clone()),
-            (None, [only]) => Ok((*only).clone()),
-            (None, among) => Err(Failure::NoDefault { loaded: among.len() }),
-        }
-    }
-
-    fn meant_by_default(&self) -> Option<&AccountName> {
-        let only = || self.entries.keys().next().filter(|_| self.entries.len() == 1);
-        self.default.as_ref().or_else(only)
-    }
-
-    fn missing(&self, name: &AccountName) -> Failure {
-        if self.removed.contains(name) {
-            Failure::Removed(name.clone())
-        } else {
-            Failure::NotLoaded(name.clone())
-        }
-    }
-
-    fn enter(
-        &mut self,
-        agent: &Arc<Agent>,
-        new: Checked,
-        replace: bool,
-        now: Now,
-    ) -> Result<Outcome, Failure> {
-        let fingerprint = new.signer.fingerprint();
-        let full = self.entries.len() >= MAX_ACCOUNTS;
-        let outcome = match self.entries.get_mut(&new.name) {
-            Some(entry) if entry.identity == new.identity && entry.fingerprint == fingerprint => {
-                entry.account.set_terms(new.terms);
-                entry.consumer_secret = new.consumer_secret;
-                (entry.added, entry.used) = (now.boot, now.boot);
-                return Ok(Outcome::Unchanged);
-            }
-            Some(_) if !replace => return Err(Failure::Exists(new.name)),
-            Some(_) => {
-                tracing::warn!(account = %new.name, %fingerprint, "account replaced by another identity or key");
-                Outcome::Replaced
-            }
-            None if full => return Err(Failure::Limit("1,000 accounts; sfkey remove makes room")),
-            None => Outcome::Added,
-        };
-        let account = Account::start(
-            agent,
-            new.name.clone(),
-            Arc::clone(&new.identity),
-            new.signer,
-            new.terms,
-        );
-        let entry = Entry {
-            account,
-            identity: new.identity,
-            fingerprint,
-            consumer_secret: new.consumer_secret,
-            added: now.boot,
-            used: now.boot,
-        };
-        self.entries.insert(new.name, entry);
-        Ok(outcome)
-    }
-
-    fn remove(&mut self, name: &AccountName) -> Result<(), Failure> {
-        if self.entries.remove(name).is_none() {
-            return Err(self.missing(name));
-        }
-        self.forget_default(name);
-        // Names are small, but a script may add and remove new ones for months.
-        if self.removed.len() >= MAX_ACCOUNTS {
-            self.removed.pop_front();
-        }
-        self.removed.push_back(name.clone());
-        Ok(())
-    }
-
-    fn drop_ended(&mut self, now: Now) {
-        let ended: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.ended(now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in ended {
-            self.entries.remove(&name);
-            self.forget_default(&name);
-            tracing::info!(account = %name, "account dropped at the end of its lifetime or idle time");
-        }
-    }
-
-    fn forget_default(&mut self, name: &AccountName) {
-        if self.default.as_ref() == Some(name) {
-            self.default = None;
-        }
-    }
-
-    fn show(&self, name: &AccountName, now: Now) -> Option<v1::Account> {
-        let entry = self.entries.get(name)?;
-        let view = entry.account.view();
-        let wall = |boot: Duration| now.unix + seconds(boot) - seconds(now.boot);
-        Some(v1::Account {
-            account: name.to_string(),
-            is_default: self.meant_by_default() == Some(name),
-            username: entry.identity.username.clone(),
-            login_url: entry.identity.host.to_string(),
-            audience: entry.identity.audience.to_string(),
-            consumer_key: entry.identity.consumer_key.clone(),
-            key_fingerprint: entry.fingerprint.to_string(),
-            lifetime_ends_at: entry.lifetime_ends().map(wall),
-            idle_ends_at: entry.idle_ends().map(wall),
-            token: Some(view.token_state(now.unix)),
-            last_error: view.last_error,
-        })
-    }
-}
-
-impl Entry {
-    fn lifetime_ends(&self) -> Option<Duration> {
-        self.account
-            .terms()
-            .lifetime
-            .map(|life| self.added + Duration::from_secs(life.into()))
-    }
-
-    fn idle_ends(&self) -> Option<Duration> {
-        self.account
-            .terms()
-            .idle
-            .map(|idle| self.used + Duration::from_secs(idle.into()))
-    }
-
-    fn ends(&self) -> Option<Duration> {
-        [self.lifetime_ends(), self.idle_ends()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn ended(&self, now: Now) -> bool {
-        self.ends().is_some_and(|end| end <= now.boot)
-    }
-}
-
-fn seconds(time: Duration) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
 fn key_failure(rejected: KeyRejected) -> Failure {
     match rejected {
         KeyRejected::Locked => Failure::Locked,
@@ -406,6 +318,6 @@ fn key_failure(rejected: KeyRejected) -> Failure {
     }
 }
 
-fn invalid_name(invalid: sfkey_proto::name::InvalidName) -> Failure {
-    Failure::Invalid(invalid.to_string(), "choose another name")
+fn failure(account: &AccountName, identity: &Identity, error: ExchangeError) -> Failure {
+    Failure::exchange(account, &identity.host, error)
 }

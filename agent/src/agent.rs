@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     custody::Custody,
-    salesforce::{TokenEndpoint, TrustedHosts},
+    logins::Logins,
+    salesforce::{TokenEndpoint, TokenHost, TrustedHosts},
 };
 
 /// The agent's shared parts. Made once at start.
@@ -23,10 +24,21 @@ pub struct Agent {
     pub custody: Arc<Custody>,
     /// Hosts named with `--trust-host`.
     pub trusted: TrustedHosts,
+    /// How often Salesforce may be asked.
+    pub logins: Logins,
     /// What happened so far.
     pub counters: Counters,
     /// Whether the agent is locked. Whoever holds something secret watches it.
     pub locked: watch::Receiver<bool>,
+}
+
+impl Agent {
+    /// Notes the `Date` of an answer of `host`, UTC epoch seconds.
+    pub fn note_date(&self, host: &TokenHost, date: i64) {
+        let now = self.clock.now();
+        self.logins.note_date(&host.to_string(), date, now);
+        self.counters.note_skew(now.unix.saturating_sub(date));
+    }
 }
 
 /// Counts since start, for GetStatus.
@@ -40,6 +52,12 @@ pub struct Counters {
     pub exchanges: Count,
     /// Exchanges that failed.
     pub exchange_failures: Count,
+    /// Introspections asked of Salesforce.
+    pub introspections: Count,
+    /// Introspections that brought no answer or an error.
+    pub introspection_failures: Count,
+    /// Reports of a refused token that were looked into.
+    pub rejections: Count,
     /// Connections refused: foreign peers.
     pub connections_refused: Count,
     skew: Mutex<Option<i64>>,

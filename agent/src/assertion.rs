@@ -25,7 +25,6 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    clock::Now,
     custody::{SignError, Signer},
     identity::Identity,
 };
@@ -45,16 +44,16 @@ pub struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// The claims of `identity` at `now`; `jti` is fresh, for a repeated one is refused as a replay.
+    /// The claims of `identity` at `utc`, UTC epoch seconds by Salesforce's clock; `jti` is fresh, for a repeated one is refused as a replay.
     #[must_use]
-    pub fn new(identity: &'a Identity, now: Now) -> Self {
+    pub fn new(identity: &'a Identity, utc: i64) -> Self {
         let mut id = [0; 16];
         rand::fill(&mut id).expect("the kernel's random source answered when custody was made");
         Self {
             iss: &identity.consumer_key,
             sub: &identity.username,
             aud: identity.audience.as_str(),
-            exp: now.unix + LIFE_SECONDS,
+            exp: utc.saturating_add(LIFE_SECONDS),
             jti: URL_SAFE_NO_PAD.encode(id),
         }
     }
@@ -161,8 +160,6 @@ fn install_provider() {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -192,11 +189,8 @@ mod tests {
     #[test]
     fn the_claims_are_those_that_salesforce_documents_and_no_others() {
         let identity = identity();
-        let now = Now {
-            unix: 1_800_000_000,
-            boot: Duration::ZERO,
-        };
-        let assertion = Assertion::sign(&Claims::new(&identity, now), Arc::new(Echo)).expect("signed");
+        let utc = 1_800_000_000;
+        let assertion = Assertion::sign(&Claims::new(&identity, utc), Arc::new(Echo)).expect("signed");
         assert_eq!(part(&assertion, 0), json!({"typ": "JWT", "alg": "RS256"}));
         let mut claims = part(&assertion, 1);
         let jti = claims
@@ -216,15 +210,12 @@ mod tests {
     #[test]
     fn no_two_assertions_have_the_same_jti_and_no_signer_stays_lent() {
         let identity = identity();
-        let now = Now {
-            unix: 1_800_000_000,
-            boot: Duration::ZERO,
-        };
+        let utc = 1_800_000_000;
         let signer: Arc<dyn Signer> = Arc::new(Echo);
         let ids: Vec<_> = (0..2)
             .map(|_| {
                 part(
-                    &Assertion::sign(&Claims::new(&identity, now), Arc::clone(&signer)).expect("signed"),
+                    &Assertion::sign(&Claims::new(&identity, utc), Arc::clone(&signer)).expect("signed"),
                     1,
                 )
             })

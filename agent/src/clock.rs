@@ -11,6 +11,17 @@ pub struct Now {
     pub boot: Duration,
 }
 
+impl Now {
+    /// The wall time at a boot time, as far as this reading tells: UTC epoch seconds.
+    #[must_use]
+    pub fn wall_at(&self, boot: Duration) -> i64 {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        self.unix
+            .saturating_add(seconds(boot))
+            .saturating_sub(seconds(self.boot))
+    }
+}
+
 /// Where the time comes from: the kernel, or a test.
 pub trait Clock: Send + Sync {
     /// Reads both clocks.

@@ -34,6 +34,7 @@ use crate::{
     launch,
     limits::DRAIN_TIME,
     lock::Lock,
+    logins::Logins,
     peer::Socket,
     salesforce::{HttpEndpoint, TrustedHosts},
     service::{self, Parts, Places, Service},
@@ -105,11 +106,13 @@ impl Daemon {
             lock: Lock::start(
                 Arc::clone(&agent.custody),
                 Arc::clone(&agent.clock),
-                locked,
+                locked.clone(),
                 table.connections().clone(),
             ),
             table: table.clone(),
+            locked,
             stop: stop.clone(),
+            ending: CancellationToken::new(),
             hardening,
             socket: bound.path().display().to_string(),
             instance_id: instance_id()?,
@@ -187,6 +190,7 @@ impl Daemon {
     pub async fn drain(mut self) -> anyhow::Result<()> {
         self.accepting.iter().for_each(JoinHandle::abort);
         self.service.close_silent();
+        self.service.end_streams();
         self.drain.cancel();
         tokio::select! {
             ended = tokio::time::timeout(DRAIN_TIME, &mut self.serving) => match ended {
@@ -258,6 +262,7 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
         endpoint: Arc::new(endpoint),
         custody,
         trusted,
+        logins: Logins::default(),
         counters: Counters::default(),
         locked,
     }))

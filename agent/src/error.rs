@@ -1,9 +1,12 @@
 //! What can go wrong, by cause, and the one place where a cause becomes what the caller sees.
 
+use std::time::Duration;
+
 use sfkey_proto::{AccountName, Reason, Refusal, SalesforceAnswer};
 use tonic::Status;
 
 use crate::{
+    clock::Now,
     identity::IdentityRejected,
     policy::Denied,
     salesforce::{ExchangeError, errors},
@@ -30,14 +33,18 @@ pub enum Failure {
     /// Policy says no.
     Denied(Denied),
     /// Salesforce, or the way to it.
-    Exchange {
+    Exchange(Box<ExchangeFailure>),
+    /// Too many logins of one user.
+    LoginBudget {
         /// For which account.
         account: AccountName,
-        /// The host that was asked.
-        host: String,
-        /// What happened.
-        error: ExchangeError,
+        /// Whose logins are counted.
+        username: String,
+        /// The next login is made after this time.
+        again_in: Duration,
     },
+    /// A token was reported as refused, and its session is alive.
+    NotTheSession(AccountName),
     /// A specification that cannot be taken.
     Identity(IdentityRejected),
     /// Any other request that cannot be taken: what is wrong, and what to do.
@@ -48,6 +55,38 @@ pub enum Failure {
     Unimplemented(&'static str),
     /// A defect: what did not hold.
     Internal(&'static str),
+}
+
+/// A failure of an exchange.
+#[derive(Clone, Debug)]
+pub struct ExchangeFailure {
+    account: AccountName,
+    host: String,
+    error: ExchangeError,
+    /// It happened before, and Salesforce is not asked again for this long.
+    again_in: Option<Duration>,
+}
+
+impl Failure {
+    /// What happened to `account` at `host`.
+    #[must_use]
+    pub fn exchange(account: &AccountName, host: &impl ToString, error: ExchangeError) -> Self {
+        Self::Exchange(Box::new(ExchangeFailure {
+            account: account.clone(),
+            host: host.to_string(),
+            error,
+            again_in: None,
+        }))
+    }
+
+    /// The same as it is told while it is remembered, until the boot time `until`.
+    #[must_use]
+    pub fn until(mut self, until: Duration, now: Now) -> Self {
+        if let Self::Exchange(failure) = &mut self {
+            failure.again_in = Some(until.saturating_sub(now.boot));
+        }
+        self
+    }
 }
 
 impl From<IdentityRejected> for Failure {
@@ -94,7 +133,20 @@ impl From<Failure> for Refusal {
                 "sfkey unlock, with the passphrase that locked it; without it only sfkey stop is left",
             ),
             Failure::Denied(denied) => Self::new(denied.reason(), denied.to_string(), denied.fix()),
-            Failure::Exchange { account, host, error } => exchange(&account, &host, error),
+            Failure::Exchange(failure) => exchange(*failure),
+            Failure::LoginBudget {
+                account,
+                username,
+                again_in,
+            } => login_budget(&account, &username, again_in),
+            Failure::NotTheSession(name) => Self::new(
+                Reason::SalesforceRefused,
+                format!(
+                    "Salesforce holds the token of account {name} for valid: its refusal is about scope or policy"
+                ),
+                "check the app's scopes (api), the user's permission \"API Enabled\" and what the call needs; \
+                 another token would be refused, too",
+            ),
             Failure::Identity(rejected) => Self::new(
                 Reason::Invalid,
                 rejected.to_string(),
@@ -133,7 +185,15 @@ fn no_default(loaded: usize) -> Refusal {
     )
 }
 
-fn exchange(account: &AccountName, host: &str, error: ExchangeError) -> Refusal {
+fn exchange(failure: ExchangeFailure) -> Refusal {
+    let refusal = exchanged(&failure.account, &failure.host, failure.error);
+    match failure.again_in {
+        Some(again_in) => remembered(refusal, again_in),
+        None => refusal,
+    }
+}
+
+fn exchanged(account: &AccountName, host: &str, error: ExchangeError) -> Refusal {
     match error {
         ExchangeError::Refused(answer) => refused(account, answer),
         ExchangeError::Network(what) => Refusal::new(
@@ -158,6 +218,41 @@ fn exchange(account: &AccountName, host: &str, error: ExchangeError) -> Refusal 
         .with_answer(answer),
         ExchangeError::Signing => internal("the private key in custody could not be used"),
         ExchangeError::Internal => internal("an exchange ended without a result"),
+    }
+}
+
+/// What is remembered says so, and when Salesforce is asked again.
+fn remembered(mut refusal: Refusal, again_in: Duration) -> Refusal {
+    let seconds = again_in.as_secs().saturating_add(1);
+    refusal.message = format!(
+        "{} (remembered; asked again in {})",
+        refusal.message,
+        span(seconds)
+    );
+    refusal.retry_after_seconds = Some(seconds);
+    refusal
+}
+
+fn login_budget(account: &AccountName, username: &str, again_in: Duration) -> Refusal {
+    let seconds = again_in.as_secs().saturating_add(1);
+    let mut refusal = Refusal::new(
+        Reason::LoginBudget,
+        format!(
+            "account {account}: {username} logged in too often; the next login is made in {}",
+            span(seconds)
+        ),
+        "find out who asks for new tokens all the time (--fresh, --rejected); a token is good until it ends",
+    );
+    refusal.retry_after_seconds = Some(seconds);
+    refusal
+}
+
+/// A time as people read it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5999 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
     }
 }
 

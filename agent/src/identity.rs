@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Session timeouts that Salesforce lets an administrator set, in seconds.
-const SESSION_TIMEOUTS: std::ops::RangeInclusive<u32> = 900..=86_400;
+pub const SESSION_TIMEOUTS: std::ops::RangeInclusive<u32> = 900..=86_400;
 
 /// The whole identity that a token is minted for. Two accounts share a token only if all of it is equal,
 /// which is why nothing looks tokens up by a part of it.

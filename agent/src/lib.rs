@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! socket ─▶ peer ─▶ connection ─▶ service ─▶ policy ─▶ accounts ─▶ account ─▶ token
-//!           who?                  one verb   Permit    registry    one task   still good?
+//!           who?                  one verb   Permit    registry    one task   still good?  logins: not too often
 //!                                                                      │
 //!                                  salesforce ◀── assertion ◀── custody┘
 //!                                  HTTPS           signed JWS    the key, used and never fetched
@@ -27,6 +27,8 @@ pub mod accounts;
 pub mod account;
 
 pub mod token;
+
+pub mod logins;
 
 pub mod assertion;
 

@@ -61,6 +61,12 @@ pub const READ_TIME: Duration = Duration::from_secs(15);
 /// One exchange as a whole. Salesforce answers within a second or two when it is well.
 pub const EXCHANGE_TIME: Duration = Duration::from_secs(30);
 
+/// Introspection comes after an exchange, and its answer can be done without.
+pub const INTROSPECTION_TIME: Duration = Duration::from_secs(5);
+
+/// How long a panic tries to revoke tokens. Everything is wiped before that.
+pub const REVOCATION_TIME: Duration = Duration::from_secs(10);
+
 /// Body of a token answer, in bytes. Real ones have about 1 KiB, with an id token about 3.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 

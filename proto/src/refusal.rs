@@ -21,6 +21,9 @@ pub const MAX_RAW_BYTES: usize = 1024;
 /// Longest `error` code of a Salesforce answer, in bytes.
 const MAX_ERROR_CODE_BYTES: usize = 128;
 
+/// Metadata of `ErrorInfo` that tells when to come back.
+const RETRY_AFTER: &str = "retry_after_seconds";
+
 /// Defines [`Reason`] from one table, so that reason, gRPC code and exit code stand in one line.
 macro_rules! reasons {
     ($(#[doc = $doc:literal] $variant:ident, $text:literal, $code:ident, $exit:literal;)*) => {
@@ -128,6 +131,8 @@ pub struct Refusal {
     pub fix: String,
     /// What Salesforce answered, when it did.
     pub salesforce: Option<SalesforceAnswer>,
+    /// Before this many seconds have passed the answer will be the same, as far as the agent knows.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Refusal {
@@ -139,6 +144,7 @@ impl Refusal {
             message: message.into(),
             fix: fix.into(),
             salesforce: None,
+            retry_after_seconds: None,
         }
     }
 
@@ -174,6 +180,7 @@ impl Refusal {
             message: status.message().to_owned(),
             fix: fix.unwrap_or_default(),
             salesforce,
+            retry_after_seconds: metadata(RETRY_AFTER).parse().ok(),
         })
     }
 }
@@ -188,6 +195,9 @@ impl From<Refusal> for Status {
                 clip(answer.error_description, MAX_RAW_BYTES),
             );
             metadata.insert("http_status".to_owned(), answer.http_status.to_string());
+        }
+        if let Some(seconds) = refusal.retry_after_seconds {
+            metadata.insert(RETRY_AFTER.to_owned(), seconds.to_string());
         }
         let mut details = ErrorDetails::with_error_info(refusal.reason.as_str(), DOMAIN, metadata);
         if !refusal.fix.is_empty() {
@@ -225,6 +235,10 @@ mod tests {
                 error_description: "user hasn't approved this consumer".to_owned(),
                 http_status: 400,
             });
+            let sent = Refusal {
+                retry_after_seconds: (*reason == Reason::LoginBudget).then_some(7),
+                ..sent
+            };
             let status = Status::from(sent.clone());
             assert_eq!(status.code(), reason.code());
             assert_eq!(Refusal::from_status(&status), Some(sent));

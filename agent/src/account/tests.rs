@@ -1,36 +1,40 @@
 //! The account's task against a scripted Salesforce, in paused time.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
-use sfkey_proto::{Reason, Refusal, SalesforceAnswer};
+use sfkey_proto::{Reason, Refusal, SalesforceAnswer, v1::ExpirySource};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::{
     agent::Counters,
-    custody::{Custody, Fingerprint, SignError},
+    assertion::Assertion,
+    custody::Custody,
     identity::tests::identity,
-    salesforce::{TokenEndpoint, TokenHost, TrustedHosts, endpoint::BoxFuture},
-    testing::{START, TestClock},
+    logins::Logins,
+    salesforce::{
+        Answered, Client, ExchangeError, Grant, Introspection, TokenEndpoint, TrustedHosts, UserInfo,
+        endpoint::BoxFuture,
+    },
+    testing::{START, TestClock, TestSigner},
 };
 
-struct TestSigner;
+mod day;
+mod model;
+mod reports;
+mod sessions;
+mod storm;
+mod watching;
 
-impl Signer for TestSigner {
-    fn sign_rs256(&self, _: &[u8]) -> Result<Vec<u8>, SignError> {
-        Ok(vec![1; 256])
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        unreachable!("an account never asks which key it signs with")
-    }
-}
-
-/// Answers in the order given; an exchange beyond the script waits until the test lets it go.
+/// Answers in the order given; an exchange beyond the script waits until the test lets it go. Introspection is
+/// answered from a script of its own, and refused beyond it.
 #[derive(Default)]
 struct Script {
     answers: Mutex<VecDeque<Result<Grant, ExchangeError>>>,
+    told: Mutex<VecDeque<Result<Introspection, ExchangeError>>>,
     asked: Mutex<u32>,
+    introspected: Mutex<Vec<String>>,
+    date: Mutex<Option<i64>>,
     more: Notify,
     arrived: Notify,
 }
@@ -41,35 +45,88 @@ impl Script {
         self.more.notify_one();
     }
 
+    fn tell(&self, told: Result<Introspection, ExchangeError>) {
+        self.told.lock().expect("not poisoned").push_back(told);
+    }
+
     fn asked(&self) -> u32 {
         *self.asked.lock().expect("not poisoned")
+    }
+
+    /// The tokens that introspection was asked about so far.
+    fn introspected(&self) -> Vec<String> {
+        self.introspected.lock().expect("not poisoned").clone()
     }
 }
 
 impl TokenEndpoint for Script {
-    fn exchange<'a>(&'a self, _: &'a TokenHost, _: Assertion) -> BoxFuture<'a, Result<Grant, ExchangeError>> {
+    fn exchange<'a>(&'a self, _: &'a TokenHost, _: Assertion) -> BoxFuture<'a, Answered<Grant>> {
         *self.asked.lock().expect("not poisoned") += 1;
         self.arrived.notify_one();
         Box::pin(async move {
             loop {
                 let answer = self.answers.lock().expect("not poisoned").pop_front();
                 match answer {
-                    Some(answer) => return answer,
+                    Some(outcome) => {
+                        let date = *self.date.lock().expect("not poisoned");
+                        return Answered { outcome, date };
+                    }
                     None => self.more.notified().await,
                 }
             }
         })
+    }
+
+    fn introspect<'a>(
+        &'a self,
+        _: &'a str,
+        token: &'a str,
+        client: Client<'a>,
+    ) -> BoxFuture<'a, Answered<Introspection>> {
+        assert_eq!(client.consumer_secret, "consumer-secret");
+        self.introspected
+            .lock()
+            .expect("not poisoned")
+            .push(token.to_owned());
+        let told = self.told.lock().expect("not poisoned").pop_front();
+        Box::pin(async move { Answered::undated(told.unwrap_or(refused_by("invalid_client"))) })
+    }
+
+    fn revoke<'a>(&'a self, _: &'a TokenHost, _: &'a str) -> BoxFuture<'a, Answered<()>> {
+        unreachable!("an account revokes nothing")
+    }
+
+    fn userinfo<'a>(&'a self, _: &'a TokenHost, _: &'a str) -> BoxFuture<'a, Answered<UserInfo>> {
+        unreachable!("an account asks for no userinfo")
+    }
+
+    fn versions<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Answered<String>> {
+        unreachable!("an account does not call the API")
+    }
+
+    fn limits<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Answered<()>> {
+        unreachable!("an account does not call the API")
     }
 }
 
 struct Stage {
     account: Account,
     script: Arc<Script>,
+    agent: Arc<Agent>,
     locked: watch::Sender<bool>,
 }
 
 impl Stage {
     fn new(terms: Terms) -> Self {
+        Self::begin(terms, false)
+    }
+
+    /// With a consumer secret, so that introspection can be asked.
+    fn introspecting() -> Self {
+        Self::begin(Terms::default(), true)
+    }
+
+    fn begin(terms: Terms, introspecting: bool) -> Self {
         let script = Arc::new(Script::default());
         let (locked, locks) = watch::channel(false);
         let agent = Arc::new(Agent {
@@ -77,13 +134,23 @@ impl Stage {
             endpoint: Arc::clone(&script) as Arc<dyn TokenEndpoint>,
             custody: Custody::new().expect("custody"),
             trusted: TrustedHosts::default(),
+            logins: Logins::default(),
             counters: Counters::default(),
             locked: locks,
         });
-        let account = Account::start(&agent, name(), Arc::new(identity()), Arc::new(TestSigner), terms);
+        let secret = introspecting.then(|| agent.custody.seal(b"consumer-secret").expect("sealed"));
+        let account = Account::start(
+            &agent,
+            name(),
+            Arc::new(identity()),
+            Arc::new(TestSigner),
+            terms,
+            secret,
+        );
         Self {
             account,
             script,
+            agent,
             locked,
         }
     }
@@ -115,8 +182,28 @@ fn grant(token: &str, expires_in: Option<u32>) -> Result<Grant, ExchangeError> {
         id: None,
         scope: Some("api".to_owned()),
         expires_in,
-        date: None,
     })
+}
+
+fn refused_by<T>(error: &str) -> Result<T, ExchangeError> {
+    Err(ExchangeError::Refused(SalesforceAnswer {
+        error: error.to_owned(),
+        error_description: String::new(),
+        http_status: 401,
+    }))
+}
+
+/// An active session that began now and ends after `lasts` seconds.
+fn active(began: i64, ends: i64) -> Result<Introspection, ExchangeError> {
+    Ok(Introspection {
+        active: true,
+        issued_at: Some(START + began),
+        expires_at: Some(START + ends),
+    })
+}
+
+fn unreachable_host<T>() -> Result<T, ExchangeError> {
+    Err(ExchangeError::Network("no route".to_owned()))
 }
 
 fn refused(description: &str) -> Result<Grant, ExchangeError> {
@@ -140,10 +227,10 @@ async fn a_token_is_served_from_memory_until_the_need_is_no_longer_met() {
     let stage = Stage::new(Terms::default());
     stage.script.then(grant("one", Some(900)));
     assert_eq!(stage.get(60, false).await, ("one".to_owned(), no_warning()));
-    pass(840).await;
+    pass(400).await;
     assert_eq!(stage.get(60, false).await, ("one".to_owned(), no_warning()));
     assert_eq!(stage.script.asked(), 1);
-    pass(1).await;
+    pass(441).await;
     stage.script.then(grant("two", Some(900)));
     assert_eq!(stage.get(60, false).await.0, "two");
     assert_eq!(stage.script.asked(), 2);
@@ -250,17 +337,13 @@ async fn a_token_still_alive_is_served_when_its_renewal_fails() {
     stage.script.then(grant("one", Some(900)));
     stage.get(60, false).await;
     pass(870).await;
-    stage
-        .script
-        .then(Err(ExchangeError::Network("no route".to_owned())));
+    stage.script.then(unreachable_host());
     assert_eq!(
         stage.get(60, false).await,
         ("one".to_owned(), vec!["STALE".to_owned()])
     );
     pass(30).await;
-    stage
-        .script
-        .then(Err(ExchangeError::Network("no route".to_owned())));
+    stage.script.then(unreachable_host());
     let failure = stage.ask(60, false).await.expect_err("expired by now");
     assert_eq!(Refusal::from(failure).reason, Reason::Network);
 }
@@ -281,6 +364,7 @@ async fn every_waiting_caller_gets_the_refusal_and_the_next_success_clears_it() 
     assert_eq!(stage.script.asked(), 1);
     let shown = stage.account.view().last_error.expect("an error");
     assert!(shown.contains("invalid_grant: inactive user"), "{shown}");
+    pass(30).await;
     stage.script.then(grant("one", None));
     stage.get(60, false).await;
     assert_eq!(stage.account.view().last_error, None);
@@ -291,8 +375,10 @@ async fn an_account_that_is_removed_answers_its_waiting_callers_and_cancels_the_
     let Stage {
         account,
         script,
+        agent,
         locked: _locked,
     } = Stage::new(Terms::default());
+    drop(agent);
     let waiting = tokio::spawn(account.token(name(), Need::new(None, false)));
     script.arrived.notified().await;
     drop(account);
@@ -327,10 +413,11 @@ async fn a_session_timeout_changed_later_counts_for_the_next_token() {
         (token.expires_at, token.expiry_source()),
         (START + 3600, ExpirySource::SessionTimeout)
     );
-    stage.account.set_terms(Terms {
+    let terms = Terms {
         session_timeout: Some(7200),
         ..Terms::default()
-    });
+    };
+    stage.account.renew(terms, None);
     pass(3600).await;
     stage.script.then(grant("two", None));
     assert_eq!(

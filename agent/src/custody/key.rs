@@ -67,6 +67,13 @@ pub trait Signer: Send + Sync {
 #[derive(Default)]
 pub(super) struct KeyRing(Mutex<HashMap<Fingerprint, Weak<SealedKey>>>);
 
+impl KeyRing {
+    /// Forgets which keys there are: a key that somebody still signs with is not handed out again.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 /// A private key at rest.
 struct SealedKey {
     custody: Arc<Custody>,

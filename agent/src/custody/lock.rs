@@ -88,6 +88,27 @@ impl Wrapping {
 }
 
 impl WrappedSecret {
+    /// Stands for a secret that was wiped and could not be replaced: no passphrase opens it.
+    pub(super) fn lost(protection: MemoryProtection) -> Self {
+        Self {
+            salt: [0; SALT_BYTES],
+            nonce: [0; NONCE_LEN],
+            ciphertext: Vec::new(),
+            passes: MIN_PASSES,
+            protection,
+        }
+    }
+
+    /// Tells this wrapping from any other.
+    pub(super) fn salt(&self) -> [u8; SALT_BYTES] {
+        self.salt
+    }
+
+    /// Whether it is the wrapping with this salt.
+    pub(super) fn is(&self, salt: &[u8; SALT_BYTES]) -> bool {
+        self.salt == *salt
+    }
+
     /// How the secret was protected while it was open.
     pub(super) fn protection(&self) -> MemoryProtection {
         self.protection

@@ -174,21 +174,51 @@ impl Custody {
     }
 
     fn unlock_leaving_traces(&self, passphrase: &[u8]) -> Result<(), LockError> {
-        let (unwrapped, before) = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
+        let (unwrapped, before, salt) = match &*self.master.read().unwrap_or_else(PoisonError::into_inner) {
             Master::Open(_) => return Err(LockError::NotLocked),
             Master::Locked(wrapped) => {
                 let secret = wrapped
                     .unwrap(passphrase)
                     .map_err(|_| LockError::WrongPassphrase)?;
-                (secret, wrapped.protection())
+                (secret, wrapped.protection(), wrapped.salt())
             }
         };
         let page = page::SecretPage::holding(&unwrapped).ok();
         let page = page
             .filter(|page| page.protection() == before)
             .ok_or(LockError::LessProtection)?;
-        *self.master.write().unwrap_or_else(PoisonError::into_inner) = Master::Open(page);
+        let mut master = self.master.write().unwrap_or_else(PoisonError::into_inner);
+        match &*master {
+            // While the key was derived everything may have been forgotten: then nothing comes back.
+            Master::Locked(wrapped) if wrapped.is(&salt) => *master = Master::Open(page),
+            _ => return Err(LockError::NotLocked),
+        }
         Ok(())
+    }
+
+    /// Wipes the master secret and begins with a new one, locked or not: what was sealed before is lost.
+    ///
+    /// # Errors
+    /// When no memory can be mapped for a new one. The old one is wiped all the same, and the agent is as good as
+    /// locked with a passphrase that nobody has.
+    pub fn forget(&self) -> io::Result<()> {
+        self.keys.clear();
+        let page = page::SecretPage::random();
+        let mut master = self.master.write().unwrap_or_else(PoisonError::into_inner);
+        let before = match &*master {
+            Master::Open(page) => page.protection(),
+            Master::Locked(wrapped) => wrapped.protection(),
+        };
+        match page {
+            Ok(page) => {
+                *master = Master::Open(page);
+                Ok(())
+            }
+            Err(error) => {
+                *master = Master::Locked(lock::WrappedSecret::lost(before));
+                Err(error)
+            }
+        }
     }
 
     /// Whether the master secret is out of memory.
@@ -260,6 +290,22 @@ mod tests {
         assert_eq!(custody.unlock(b"open sesame"), Ok(()));
         assert_eq!(custody.unlock(b"open sesame"), Err(LockError::NotLocked));
         assert_eq!(&**custody.open(&sealed).expect("opens"), b"canary");
+    }
+
+    #[test]
+    fn what_was_sealed_before_everything_was_forgotten_is_lost_locked_or_not() {
+        for locked in [false, true] {
+            let custody = Custody::new().expect("custody");
+            let sealed = custody.seal(b"canary").expect("sealed");
+            if locked {
+                custody.lock(b"open sesame", &SystemClock).expect("locked");
+            }
+            custody.forget().expect("forgotten");
+            assert_eq!(custody.open(&sealed), Err(CustodyError::DoesNotOpen));
+            assert_eq!(custody.unlock(b"open sesame"), Err(LockError::NotLocked));
+            let sealed = custody.seal(b"canary").expect("sealed");
+            assert_eq!(&**custody.open(&sealed).expect("opens"), b"canary");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Answers are matched by `error` and description together, case-insensitively, because one `error` stands
 //! for many causes. A pair that is not listed gets its raw text and no guess.
 
+use sfkey_proto::SalesforceAnswer;
+
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meaning {
@@ -23,6 +25,18 @@ pub fn meaning(error: &str, description: &str) -> Option<&'static Meaning> {
     TABLE
         .iter()
         .find(|row| row.error.eq_ignore_ascii_case(error) && description.contains(row.contains))
+}
+
+/// Whether the answer says that the assertion had ended when it arrived: the local clock is slow.
+#[must_use]
+pub fn blames_the_clock(answer: &SalesforceAnswer) -> bool {
+    meaning(&answer.error, &answer.error_description).is_some_and(|row| row.fix == SLOW_CLOCK)
+}
+
+/// Whether the answer says that the user logged in too often.
+#[must_use]
+pub fn blames_the_rate(answer: &SalesforceAnswer) -> bool {
+    meaning(&answer.error, &answer.error_description).is_some_and(|row| row.fix == RATE)
 }
 
 const NOT_APPROVED: &str = "set \"Admin approved users are pre-authorized\" on the app's Policies tab and assign one of \

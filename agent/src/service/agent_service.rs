@@ -1,30 +1,48 @@
 //! `sfkey.agent.v1.AgentService`.
 
+use std::time::Duration;
+
 use sfkey_proto::{
     PROTOCOL_VERSION,
     sealing::KEY_LIFETIME_SECONDS,
     v1::{
         AddAccountRequest, AddAccountResponse, CheckAccountRequest, CheckAccountResponse,
         GetSealingKeyRequest, GetSealingKeyResponse, GetStatusRequest, GetStatusResponse, LockRequest,
-        LockResponse, LockSpec, PanicRequest, PanicResponse, RemoveAccountRequest, RemoveAccountResponse,
-        RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest, RevokeTokenResponse,
-        ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec, WhoAmIRequest,
-        WhoAmIResponse, agent_service_server::AgentService,
+        LockResponse, LockSpec, LoginBudget, Outage, PanicRequest, PanicResponse, RemoveAccountRequest,
+        RemoveAccountResponse, RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest,
+        RevokeTokenResponse, ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec,
+        WhoAmIRequest, WhoAmIResponse, agent_service_server::AgentService,
     },
 };
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::Service;
-use crate::{error::Failure, hardening, peer::Socket};
+use super::{Service, revoke::revoke_all};
+use crate::{clock::Now, error::Failure, hardening, peer::Socket};
 
 impl Service {
     fn status(&self, request: &Request<GetStatusRequest>) -> Result<GetStatusResponse, Failure> {
         self.admit(request)?;
         let parts = &self.0;
         let counters = &parts.agent.counters;
+        let now = parts.agent.clock.now();
+        let logins = parts.agent.logins.report(now);
         Ok(GetStatusResponse {
+            hold_offs: parts.accounts.hold_offs(),
+            login_budgets: logins
+                .budgets
+                .into_iter()
+                .map(|budget| shown_budget(budget, now))
+                .collect(),
+            outages: logins
+                .outages
+                .into_iter()
+                .map(|outage| shown_outage(outage, now))
+                .collect(),
+            introspections: counters.introspections.value(),
+            introspection_failures: counters.introspection_failures.value(),
+            rejections: counters.rejections.value(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol_version: PROTOCOL_VERSION,
             instance_id: parts.instance_id.to_vec(),
@@ -112,6 +130,48 @@ impl Service {
         })
     }
 
+    async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<RevokeTokenResponse, Failure> {
+        let call = self.admit(&request)?;
+        let account = self.0.accounts.resolve(&request.get_ref().account)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let revoked = self.0.accounts.revoke(control, permit).await?;
+        Ok(RevokeTokenResponse { revoked })
+    }
+
+    async fn who(&self, request: Request<WhoAmIRequest>) -> Result<WhoAmIResponse, Failure> {
+        let call = self.admit(&request)?;
+        let account = self.0.accounts.resolve(&request.get_ref().account)?;
+        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let (token, user) = self.0.accounts.who_am_i(permit).await?;
+        Ok(WhoAmIResponse {
+            account: token.account.clone(),
+            user_id: user.user_id,
+            org_id: user.org_id,
+            username: user.username,
+            name: user.name,
+            email: user.email,
+            instance_url: token.instance_url.clone(),
+        })
+    }
+
+    /// Wipes first; what Salesforce says to the revocations is only reported.
+    async fn forget_all(&self, request: Request<PanicRequest>) -> Result<PanicResponse, Failure> {
+        let call = self.admit(&request)?;
+        let control = self.0.policy.control(call.caller.peer())?;
+        let surrendered = self.0.accounts.surrender_all(control).await;
+        let renewed = self.0.agent.custody.forget();
+        self.0.locked.send_replace(renewed.is_err());
+        self.0.table.connections().close_others(&call.caller);
+        tracing::warn!(
+            tokens = surrendered.len(),
+            "panic: keys, tokens and the master secret are wiped"
+        );
+        Ok(PanicResponse {
+            revocations: revoke_all(&*self.0.agent.endpoint, surrendered).await,
+        })
+    }
+
     fn shut_down(&self, request: &Request<ShutdownRequest>) -> Result<ShutdownResponse, Failure> {
         let call = self.admit(request)?;
         self.0.policy.control(call.caller.peer())?;
@@ -164,13 +224,13 @@ impl AgentService for Service {
 
     async fn revoke_token(
         &self,
-        _: Request<RevokeTokenRequest>,
+        request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenResponse>, Status> {
-        Err(Failure::Unimplemented("RevokeToken").into())
+        Ok(Response::new(self.revoke(request).await?))
     }
 
-    async fn who_am_i(&self, _: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
-        Err(Failure::Unimplemented("WhoAmI").into())
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        Ok(Response::new(self.who(request).await?))
     }
 
     type CheckAccountStream = Empty<Result<CheckAccountResponse, Status>>;
@@ -190,8 +250,8 @@ impl AgentService for Service {
         Ok(Response::new(self.turn_unlock(request).await?))
     }
 
-    async fn panic(&self, _: Request<PanicRequest>) -> Result<Response<PanicResponse>, Status> {
-        Err(Failure::Unimplemented("Panic").into())
+    async fn panic(&self, request: Request<PanicRequest>) -> Result<Response<PanicResponse>, Status> {
+        Ok(Response::new(self.forget_all(request).await?))
     }
 
     async fn shutdown(
@@ -199,5 +259,24 @@ impl AgentService for Service {
         request: Request<ShutdownRequest>,
     ) -> Result<Response<ShutdownResponse>, Status> {
         Ok(Response::new(self.shut_down(&request)?))
+    }
+}
+
+fn shown_budget(
+    (login_url, username, left, next): (String, String, u32, Option<Duration>),
+    now: Now,
+) -> LoginBudget {
+    LoginBudget {
+        login_url,
+        username,
+        left,
+        next_at: next.map(|next| now.wall_at(next)),
+    }
+}
+
+fn shown_outage((login_url, until): (String, Duration), now: Now) -> Outage {
+    Outage {
+        login_url,
+        until: now.wall_at(until),
     }
 }

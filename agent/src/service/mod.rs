@@ -2,13 +2,16 @@
 
 mod agent_service;
 mod gate;
+mod revoke;
 mod server;
 mod token_service;
+mod watch;
 
 use std::sync::Arc;
 
 use sfkey_proto::sealing::{INSTANCE_ID_BYTES, Sealable, Sealed};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as watch_channel};
+use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::{
@@ -43,8 +46,12 @@ pub struct Parts {
     pub table: Table,
     /// Locks and unlocks.
     pub lock: Lock,
+    /// Tells whoever holds something secret; set by the lock, and by a panic.
+    pub locked: watch_channel::Sender<bool>,
     /// Stops the agent.
     pub stop: Stop,
+    /// Cancelled when the agent drains: streams end.
+    pub ending: CancellationToken,
     /// What the process reached at start.
     pub hardening: Hardening,
     /// Path of the main socket.
@@ -111,6 +118,11 @@ impl Service {
     pub fn drop_keys(&self) {
         self.0.accounts.remove_all(self.0.policy.operator());
         self.0.table.connections().close_all();
+    }
+
+    /// Ends the streams of tokens: they would never end by themselves.
+    pub fn end_streams(&self) {
+        self.0.ending.cancel();
     }
 
     /// Closes the connections that never asked for anything: there is nothing to wait for.

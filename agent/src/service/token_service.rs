@@ -1,5 +1,6 @@
 //! `sfkey.agent.v1.TokenService`.
 
+use futures_util::stream::BoxStream;
 use sfkey_proto::{
     PROTOCOL_VERSION,
     v1::{
@@ -7,10 +8,9 @@ use sfkey_proto::{
         ReportRejectedResponse, WatchTokenRequest, WatchTokenResponse, token_service_server::TokenService,
     },
 };
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, watch::Tokens};
 use crate::{error::Failure, token::Need};
 
 impl Service {
@@ -22,6 +22,29 @@ impl Service {
         let token = self.0.accounts.token(permit, need).await?;
         Ok(GetTokenResponse {
             token: Some(token),
+            protocol_version: PROTOCOL_VERSION,
+        })
+    }
+
+    async fn watch(&self, request: Request<WatchTokenRequest>) -> Result<Tokens, Failure> {
+        let call = self.admit(&request)?;
+        let account = self.0.accounts.resolve(&request.get_ref().account)?;
+        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let watch = self.0.accounts.watch(&permit)?;
+        Tokens::begin(call, watch, self.0.ending.clone()).await
+    }
+
+    async fn rejected(
+        &self,
+        request: Request<ReportRejectedRequest>,
+    ) -> Result<ReportRejectedResponse, Failure> {
+        let call = self.admit(&request)?;
+        let request = request.into_inner();
+        let hash = request.token_sha256.try_into().map_err(|_| not_a_hash())?;
+        let account = self.0.accounts.resolve(&request.account)?;
+        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        Ok(ReportRejectedResponse {
+            token: Some(self.0.accounts.rejected(permit, hash).await?),
             protocol_version: PROTOCOL_VERSION,
         })
     }
@@ -49,20 +72,20 @@ impl TokenService for Service {
         Ok(Response::new(self.token(request).await?))
     }
 
-    type WatchTokenStream = Empty<Result<WatchTokenResponse, Status>>;
+    type WatchTokenStream = BoxStream<'static, Result<WatchTokenResponse, Status>>;
 
     async fn watch_token(
         &self,
-        _: Request<WatchTokenRequest>,
+        request: Request<WatchTokenRequest>,
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
-        Err(Failure::Unimplemented("WatchToken").into())
+        Ok(Response::new(self.watch(request).await?.stream()))
     }
 
     async fn report_rejected(
         &self,
-        _: Request<ReportRejectedRequest>,
+        request: Request<ReportRejectedRequest>,
     ) -> Result<Response<ReportRejectedResponse>, Status> {
-        Err(Failure::Unimplemented("ReportRejected").into())
+        Ok(Response::new(self.rejected(request).await?))
     }
 
     async fn list_accounts(
@@ -71,4 +94,11 @@ impl TokenService for Service {
     ) -> Result<Response<ListAccountsResponse>, Status> {
         Ok(Response::new(self.list(&request)?))
     }
+}
+
+fn not_a_hash() -> Failure {
+    Failure::Invalid(
+        "token_sha256 is not 32 bytes long".to_owned(),
+        "send the SHA-256 of the refused token's bytes",
+    )
 }

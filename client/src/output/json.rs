@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use sfkey::proto::v1::{
-    Account, AddAccountResponse, ExpirySource, GetStatusResponse, MemoryProtection, Token, TokenState,
-    WhoAmIResponse, add_account_response::Outcome, panic_response::Revocation, token_state::State,
+    Account, AddAccountResponse, ExpirySource, GetStatusResponse, HoldOff, LoginBudget, MemoryProtection,
+    Outage, Token, TokenState, WhoAmIResponse, add_account_response::Outcome, panic_response::Revocation,
+    token_state::State,
 };
 
 /// What `sfkey token --json` prints.
@@ -165,6 +166,34 @@ pub(super) struct StatusObject<'a> {
     exchange_failures: u64,
     connections: u32,
     connections_refused: u64,
+    introspections: u64,
+    introspection_failures: u64,
+    rejections: u64,
+    hold_offs: Vec<HoldOffObject<'a>>,
+    login_budgets: Vec<BudgetObject<'a>>,
+    outages: Vec<OutageObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct HoldOffObject<'a> {
+    account: &'a str,
+    until: i64,
+    reason: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct BudgetObject<'a> {
+    login_url: &'a str,
+    username: &'a str,
+    left: u32,
+    next_at: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct OutageObject<'a> {
+    login_url: &'a str,
+    until: i64,
 }
 
 impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
@@ -188,6 +217,43 @@ impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
             exchange_failures: status.exchange_failures,
             connections: status.connections,
             connections_refused: status.connections_refused,
+            introspections: status.introspections,
+            introspection_failures: status.introspection_failures,
+            rejections: status.rejections,
+            hold_offs: status.hold_offs.iter().map(HoldOffObject::from).collect(),
+            login_budgets: status.login_budgets.iter().map(BudgetObject::from).collect(),
+            outages: status.outages.iter().map(OutageObject::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a HoldOff> for HoldOffObject<'a> {
+    fn from(hold_off: &'a HoldOff) -> Self {
+        Self {
+            account: &hold_off.account,
+            until: hold_off.until,
+            reason: &hold_off.reason,
+            message: &hold_off.message,
+        }
+    }
+}
+
+impl<'a> From<&'a LoginBudget> for BudgetObject<'a> {
+    fn from(budget: &'a LoginBudget) -> Self {
+        Self {
+            login_url: &budget.login_url,
+            username: &budget.username,
+            left: budget.left,
+            next_at: budget.next_at,
+        }
+    }
+}
+
+impl<'a> From<&'a Outage> for OutageObject<'a> {
+    fn from(outage: &'a Outage) -> Self {
+        Self {
+            login_url: &outage.login_url,
+            until: outage.until,
         }
     }
 }
@@ -341,7 +407,8 @@ mod tests {
                 r#"{"version":"","protocol_version":0,"pid":0,"socket":"","locked":false,"#,
                 r#""memory_protection":"memfd_secret","dumpable":false,"core_limit":0,"swap":false,"#,
                 r#""account_count":0,"clock_skew_seconds":null,"started_at":0,"token_requests":0,"#,
-                r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0}"#
+                r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0,"#,
+                r#""introspections":0,"introspection_failures":0,"rejections":0,"hold_offs":[],"login_budgets":[],"outages":[]}"#
             )
         );
     }

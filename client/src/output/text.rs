@@ -103,11 +103,33 @@ pub(super) fn status(status: &GetStatusResponse, now: Timestamp) -> String {
             ),
         ),
     ]);
+    facts.extend(restraint(status, now, &zone));
     let rows: Vec<_> = facts
         .into_iter()
         .map(|(name, value)| [name.to_owned(), value])
         .collect();
     table(&rows)
+}
+
+/// Why Salesforce is not asked now, where that is so.
+fn restraint(status: &GetStatusResponse, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, String)> {
+    let hold_offs = status.hold_offs.iter().map(|hold_off| {
+        let (account, message) = (escape(&hold_off.account), escape(&hold_off.message));
+        let until = moment(hold_off.until, now, zone);
+        ("held off", format!("{account} until {until}: {message}"))
+    });
+    let outages = status.outages.iter().map(|outage| {
+        let (host, until) = (escape(&outage.login_url), moment(outage.until, now, zone));
+        ("outage", format!("{host}, tried again {until}"))
+    });
+    let budgets = status.login_budgets.iter().map(|budget| {
+        let user = escape(&budget.username);
+        let next = budget.next_at.map_or_else(String::new, |next| {
+            format!(", the next one {}", moment(next, now, zone))
+        });
+        ("logins left", format!("{} for {user}{next}", budget.left))
+    });
+    hold_offs.chain(outages).chain(budgets).collect()
 }
 
 /// What `sfkey add` did.

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sfkey_agent::{
     error::Failure,
-    salesforce::{ExchangeError, Grant, TokenHost, http::judge},
+    salesforce::{ExchangeError, Grant, TokenHost, grant::judge},
 };
 use sfkey_fuzz::{hosts, planted, text};
 use sfkey_proto::Refusal;
@@ -47,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let code = StatusCode::from_u16(status).expect("a status");
     let trusted = hosts::trusted(named);
-    match judge(&host, &trusted, code, Some(1), &body, planted::ASSERTION) {
+    match judge(&host, &trusted, code, &body, planted::ASSERTION) {
         Ok(grant) => assert_grant(&grant, code, &body, &host, named),
         Err(refusal) => assert_refusal(refusal, status),
     }
@@ -71,7 +71,6 @@ fn assert_grant(grant: &Grant, status: StatusCode, body: &[u8], host: &TokenHost
         assert!(line.is_ascii());
     }
     assert_ne!(grant.expires_in, Some(0));
-    assert_eq!(grant.date, Some(1));
     // Another reading of the same body must come to the same token.
     let answer: Value = serde_json::from_slice(body).expect("a grant is JSON");
     assert_eq!(answer["access_token"], token);
@@ -107,11 +106,8 @@ fn assert_refusal(error: ExchangeError, status: u16) {
 
 /// The same on the way to the caller.
 fn assert_delivered(error: ExchangeError) {
-    let failure = Failure::Exchange {
-        account: "prod".parse().expect("a name"),
-        host: "https://login.salesforce.com".to_owned(),
-        error,
-    };
+    let account = "prod".parse().expect("a name");
+    let failure = Failure::exchange(&account, &"https://login.salesforce.com", error);
     let told = Refusal::from(failure.clone());
     let status = Status::from(failure);
     planted::assert_nothing_left(&format!("{told:?} {status:?}"));

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest;
 use hyper_util::rt::TokioIo;
 use sfkey_proto::{
     Refusal,
     sealing::{Sealable, Sealed, seal},
     v1::{
         Account, AccountSpec, AddAccountRequest, AddAccountResponse, GetSealingKeyRequest, GetStatusRequest,
-        GetStatusResponse, GetTokenRequest, ListAccountsRequest, RemoveAccountRequest, ShutdownRequest,
-        Token, agent_service_client::AgentServiceClient, token_service_client::TokenServiceClient,
+        GetStatusResponse, GetTokenRequest, ListAccountsRequest, RemoveAccountRequest, ReportRejectedRequest,
+        ShutdownRequest, Token, agent_service_client::AgentServiceClient,
+        token_service_client::TokenServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -92,6 +94,20 @@ impl Calls {
     /// When there is a token, or the failure is not one of the contract.
     pub async fn refused_token(&self, account: &str) -> Refusal {
         refusal(&self.token(account).await.expect_err("no token"))
+    }
+
+    /// ReportRejected of this token.
+    ///
+    /// # Errors
+    /// The status of the call.
+    pub async fn report(&self, account: &str, token: &Token) -> Result<Token, Status> {
+        let hash = digest::digest(&digest::SHA256, token.access_token.as_bytes());
+        let request = ReportRejectedRequest {
+            account: account.to_owned(),
+            token_sha256: hash.as_ref().to_vec(),
+        };
+        let reply = self.tokens().report_rejected(request).await?.into_inner();
+        Ok(reply.token.expect("a reply without an error has a token"))
     }
 
     /// GetStatus.

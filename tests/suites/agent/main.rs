@@ -16,4 +16,5 @@ mod settings;
 mod start;
 mod stop;
 mod strangers;
+mod verbs;
 mod wire;

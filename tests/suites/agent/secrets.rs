@@ -158,7 +158,7 @@ async fn hunt(format: &str) {
     let log = stage.agent.log();
     log.has("account removed").await;
     canaries.hunt([("log", log.bytes().as_slice()), ("errors", statuses.0.as_bytes())]);
-    assert!(log.text().contains("exchange started"), "the level was reached");
+    assert!(log.text().contains("asking Salesforce"), "the level was reached");
     // The control: a log with one line more would not have passed.
     let planted = stage
         .sim
