@@ -223,7 +223,7 @@ fn exchanged(account: &AccountName, host: &str, error: ExchangeError) -> Refusal
 
 /// What is remembered says so, and when Salesforce is asked again.
 fn remembered(mut refusal: Refusal, again_in: Duration) -> Refusal {
-    let seconds = again_in.as_secs().saturating_add(1);
+    let seconds = u32::try_from(again_in.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
     refusal.message = format!(
         "{} (remembered; asked again in {})",
         refusal.message,
@@ -234,7 +234,7 @@ fn remembered(mut refusal: Refusal, again_in: Duration) -> Refusal {
 }
 
 fn login_budget(account: &AccountName, username: &str, again_in: Duration) -> Refusal {
-    let seconds = again_in.as_secs().saturating_add(1);
+    let seconds = u32::try_from(again_in.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
     let mut refusal = Refusal::new(
         Reason::LoginBudget,
         format!(
@@ -248,7 +248,7 @@ fn login_budget(account: &AccountName, username: &str, again_in: Duration) -> Re
 }
 
 /// A time as people read it.
-fn span(seconds: u64) -> String {
+fn span(seconds: u32) -> String {
     match seconds {
         0..=99 => format!("{seconds} s"),
         100..=5999 => format!("{} min", seconds.div_ceil(60)),

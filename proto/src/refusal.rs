@@ -132,7 +132,7 @@ pub struct Refusal {
     /// What Salesforce answered, when it did.
     pub salesforce: Option<SalesforceAnswer>,
     /// Before this many seconds have passed the answer will be the same, as far as the agent knows.
-    pub retry_after_seconds: Option<u64>,
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
