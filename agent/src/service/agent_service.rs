@@ -132,17 +132,15 @@ impl Service {
 
     async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<RevokeTokenResponse, Failure> {
         let call = self.admit(&request)?;
-        let account = self.0.accounts.resolve(&request.get_ref().account)?;
         let control = self.0.policy.control(call.caller.peer())?;
-        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let permit = self.permit(&call, &request.get_ref().account).await?;
         let revoked = self.0.accounts.revoke(control, permit).await?;
         Ok(RevokeTokenResponse { revoked })
     }
 
     async fn who(&self, request: Request<WhoAmIRequest>) -> Result<WhoAmIResponse, Failure> {
         let call = self.admit(&request)?;
-        let account = self.0.accounts.resolve(&request.get_ref().account)?;
-        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let permit = self.permit(&call, &request.get_ref().account).await?;
         let (token, user) = self.0.accounts.who_am_i(permit).await?;
         Ok(WhoAmIResponse {
             account: token.account.clone(),

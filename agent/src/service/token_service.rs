@@ -28,8 +28,7 @@ impl Service {
 
     async fn watch(&self, request: Request<WatchTokenRequest>) -> Result<Tokens, Failure> {
         let call = self.admit(&request)?;
-        let account = self.0.accounts.resolve(&request.get_ref().account)?;
-        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let permit = self.permit(&call, &request.get_ref().account).await?;
         let watch = self.0.accounts.watch(&permit)?;
         Tokens::begin(call, watch, self.0.ending.clone()).await
     }
@@ -41,8 +40,7 @@ impl Service {
         let call = self.admit(&request)?;
         let request = request.into_inner();
         let hash = request.token_sha256.try_into().map_err(|_| not_a_hash())?;
-        let account = self.0.accounts.resolve(&request.account)?;
-        let permit = self.0.policy.permit(call.caller.peer(), account)?;
+        let permit = self.permit(&call, &request.account).await?;
         Ok(ReportRejectedResponse {
             token: Some(self.0.accounts.rejected(permit, hash).await?),
             protocol_version: PROTOCOL_VERSION,
