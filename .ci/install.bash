@@ -84,3 +84,16 @@ install_node_modules() {
     npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null &&
         cp "$lock" "$directory/installed.json"
 }
+
+# Installs a cargo subcommand unless one of at least this version is there.
+cargo_tool() {
+    local name=$1 wanted=$2 found
+    found=$(cargo "${name#cargo-}" --version 2>/dev/null | awk '{ print $NF }') || found=
+    if [ -n "$found" ] && [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]; then
+        return
+    fi
+    echo "cargo install $name (${found:-none} is there, $wanted or newer is needed)"
+    # Built to be used for seconds: time to compile counts, speed does not.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        RUSTFLAGS='' cargo install --quiet --locked "$name" </dev/null
+}

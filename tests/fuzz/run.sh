@@ -1,31 +1,38 @@
 #!/usr/bin/env bash
-# Fuzzes every target for SECONDS each (20 when not said), one after another, or only the TARGETs that are named:
+# Fuzzes every target for SECONDS each (5 when not said), one after another, or only the TARGETs that are named:
 #
 #   tests/fuzz/run.sh [SECONDS [TARGET…]]
 #
-# Starts from the seeds in tests/fuzz/corpus and from what earlier runs found. New finds and inputs that break a
-# target land below the target directory; the tree stays clean. cargo-fuzz is installed when it is missing.
+# Starts from the seeds in tests/fuzz/corpus and from what earlier runs found; every one of them is tried, however
+# few the seconds. New finds and inputs that break a target land below the target directory; the tree stays clean.
+# cargo-fuzz, and a C++ compiler for libFuzzer, are installed when they are missing.
 #
-# No sanitizer: the parsers are safe Rust, and everything else about the build is then stable. C++ (for libFuzzer)
-# is needed.
+# No sanitizer: the parsers are safe Rust, and everything else about the build is then stable.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. .ci/install.bash
 
-seconds=${1:-20}
+# The first version that builds without a sanitizer on a stable compiler as it is asked to here.
+cargo_fuzz_version=0.13.0
+
+seconds=${1:-5}
 shift || true
-place=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz
+place=$(realpath -m "$target")/fuzz
 # cfg(fuzzing) would weaken what dependencies check; more codegen units halve the time to build.
 flags=(--fuzz-dir tests/fuzz --target-dir "$place" --sanitizer none --no-cfg-fuzzing --codegen-units 16)
 
-if ! command -v cargo-fuzz >/dev/null; then
-    echo "cargo install --locked cargo-fuzz"
-    cargo install --quiet --locked --target-dir "$place/tool" cargo-fuzz
-fi
+mapfile -t packages < <(missing_packages c++:g++)
+install_packages "${packages[@]}"
+cargo_tool cargo-fuzz "$cargo_fuzz_version"
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 targets=("$@")
 [ $# -gt 0 ] || mapfile -t targets < <(cargo fuzz list --fuzz-dir tests/fuzz)
-cargo fuzz build "${flags[@]}"
+echo "cargo fuzz build: ${targets[*]}"
+cargo fuzz build "${flags[@]}" >"$place.log" 2>&1 || {
+    tail -n 40 "$place.log" >&2
+    exit 1
+}
 
 # The target of the configuration writes a file for every input, best into memory.
 memory=/dev/shm
@@ -37,23 +44,24 @@ trap 'rm -rf "$TMPDIR"' EXIT
 # The broken property is in the panic's message; a backtrace only pushes it off the screen.
 export RUST_BACKTRACE=0
 
+host=$(rustc -vV | sed -n 's/^host: //p')
 failed=()
-for target in "${targets[@]}"; do
-    seeds=tests/fuzz/corpus/$target
-    finds=$place/corpus/$target
-    breaks=$place/artifacts/$target
+for name in "${targets[@]}"; do
+    seeds=tests/fuzz/corpus/$name
+    finds=$place/corpus/$name
+    breaks=$place/artifacts/$name
     mkdir -p "$finds" "$breaks"
     dictionary=()
-    [ ! -f "tests/fuzz/dictionaries/$target" ] || dictionary=("-dict=tests/fuzz/dictionaries/$target")
-    printf '\n== fuzz %s, %d s\n' "$target" "$seconds"
+    [ ! -f "tests/fuzz/dictionaries/$name" ] || dictionary=("-dict=tests/fuzz/dictionaries/$name")
+    printf '\n== fuzz %s, %d s\n' "$name" "$seconds"
     # The last lines: what broke, or how much was tried. An input may take 10 s and 1 GB.
-    if cargo fuzz run "${flags[@]}" "$target" "$finds" "$seeds" -- -max_total_time="$seconds" -timeout=10 \
+    if "$place/$host/release/$name" "$finds" "$seeds" -max_total_time="$seconds" -timeout=10 \
         -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 -artifact_prefix="$breaks/" "${dictionary[@]}" \
-        >"$place/$target.log" 2>&1; then
-        grep -E '^(Done|stat::(number_of_executed_units|average_exec_per_sec|slowest_unit|peak_rss))' "$place/$target.log"
+        >"$place/$name.log" 2>&1; then
+        grep -E '^(Done|stat::(number_of_executed_units|average_exec_per_sec|slowest_unit|peak_rss))' "$place/$name.log"
     else
-        failed+=("$target")
-        grep -v -E '^(INFO|#[0-9])' "$place/$target.log" | tail -n 40
+        failed+=("$name")
+        grep -v -E '^(INFO|#[0-9])' "$place/$name.log" | tail -n 40
     fi
 done
 

@@ -12,8 +12,6 @@
 
 #[path = "../../../client/src/config/mod.rs"]
 mod config;
-#[path = "../../../client/src/duration.rs"]
-mod duration;
 #[path = "../../../client/src/exit.rs"]
 mod exit;
 #[path = "../../../client/src/quote.rs"]
@@ -38,6 +36,7 @@ use libfuzzer_sys::fuzz_target;
 use secrets::Reference;
 use sfkey::Environment;
 use sfkey_fuzz::text;
+use sfkey_proto::duration;
 use tempfile::TempDir;
 
 /// A secret where a reference should be: the mistake that must not be repeated to a terminal.
