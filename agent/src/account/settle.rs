@@ -123,7 +123,7 @@ impl Task {
     fn succeed(&mut self, granted: Granted, now: Now) {
         if let Some(validity) = self.life.validity() {
             let (account, source) = (&self.own.name, validity.source);
-            tracing::info!(%account, expires_at = validity.expires_at, ?source, ?granted, "token received");
+            tracing::info!(%account, expires_at = validity.expires_at, ?source, ?granted, "token held");
         }
         self.view.send_modify(|view| view.last_error = None);
         let longest = self.life.validity().map_or(0, |validity| validity.longest_need());
