@@ -33,7 +33,7 @@ const SESSIONS_IN_VAIN: u8 = 8;
 /// Pauses after failures in a row, the first and the longest: of the network, and of Salesforce's refusals, which
 /// will be the same again until somebody mends something.
 const PASSING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
-const LASTING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(3600));
+const LASTING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 
 /// Salesforce's own advice after too many logins, at least.
 const RATE: (Duration, Duration) = (Duration::from_secs(15 * 60), Duration::from_secs(3600));

@@ -201,7 +201,7 @@ impl Run {
         let kind = if lasting { Kind::Lasting } else { Kind::Passing };
         self.life.failed(Failure::Internal("a test"), kind, self.now, 0.0);
         let pause = match (lasting, self.model.failures) {
-            (true, failures) => (15_u64 << failures.min(16)).min(3600),
+            (true, failures) => (5_u64 << failures.min(16)).min(3600),
             (false, 0) => 0,
             (false, failures) => (2_u64 << (failures - 1).min(16)).min(120),
         };

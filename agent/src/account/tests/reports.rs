@@ -28,13 +28,13 @@ async fn a_loop_over_a_refused_account_costs_a_handful_of_logins_and_is_told_the
         assert_eq!(refusal.retry_after_seconds.is_some(), call > 0);
     }
     assert_eq!(stage.script.asked(), 1);
-    // In ten minutes of the same: after 15, 30, 60, 120 and 240 seconds and a little more each.
+    // In ten minutes of the same: after 5, 10, 20, 40, 80, 160 and 320 seconds and a little more each.
     for _ in 0..600 {
         pass(1).await;
         assert_eq!(reason(stage.ask(60, false).await), Reason::SalesforceRefused);
     }
     assert!(
-        (5..=6).contains(&stage.script.asked()),
+        (7..=8).contains(&stage.script.asked()),
         "{}",
         stage.script.asked()
     );
