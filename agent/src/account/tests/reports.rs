@@ -41,7 +41,7 @@ async fn a_loop_over_a_refused_account_costs_a_handful_of_logins_and_is_told_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn fresh_looks_again_once_in_thirty_seconds_although_the_refusal_is_remembered() {
+async fn fresh_looks_again_at_a_bounded_rate_although_the_refusal_is_remembered() {
     let stage = Stage::new(Terms::default());
     for _ in 0..10 {
         stage.script.then(refused("inactive user"));
@@ -50,7 +50,12 @@ async fn fresh_looks_again_once_in_thirty_seconds_although_the_refusal_is_rememb
         assert_eq!(reason(stage.ask(60, true).await), Reason::SalesforceRefused);
         pass(1).await;
     }
-    assert_eq!(stage.script.asked(), 4);
+    // After the first short pauses, once in thirty seconds.
+    assert!(
+        (4..=6).contains(&stage.script.asked()),
+        "{}",
+        stage.script.asked()
+    );
 }
 
 #[tokio::test(start_paused = true)]
