@@ -16,8 +16,8 @@ what was answered is kept (no secret is), and the next run goes on there.
 For an External Client App it writes the metadata that `sf project deploy start` deploys, or
 prints the clicks.
 
-The file of --answers is TOML. Its keys: account, org, app, login_url, audience, key, passphrase, certificate,
-create, app_name, app_label, contact_email, permission_set, metadata_folder, consumer_key,
+The file of --answers is TOML. Its keys: account, org, app, login_url, audience, key, new_key, passphrase,
+no_passphrase, certificate, create, app_name, app_label, contact_email, permission_set, metadata_folder, consumer_key,
 consumer_secret, username, session_timeout, default. docs/salesforce-setup.md describes them.
 
 Examples:

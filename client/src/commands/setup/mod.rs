@@ -30,8 +30,9 @@ mod state;
 mod verify;
 
 use std::{
-    env, fs,
-    io::ErrorKind,
+    env,
+    fs::File,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -54,6 +55,9 @@ use crate::{
     exit::{Cause, Failure, words},
     hardening, quote,
 };
+
+/// Largest file of answers that is read, in bytes.
+const MAX_ANSWERS_BYTES: u64 = 64 * 1024;
 
 /// One way through all steps.
 struct Walk<'a> {
@@ -308,7 +312,9 @@ struct Done<'a> {
 }
 
 fn read_answers(path: &Path, invocation: &Invocation<'_>) -> Result<Answers, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_ANSWERS_BYTES).read_to_string(&mut text));
+    read.map_err(|error| {
         let fix = match error.kind() {
             ErrorKind::NotFound => "name the file with the answers",
             _ => "see that it is a text file that you may read",

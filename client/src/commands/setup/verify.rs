@@ -183,7 +183,7 @@ impl Walk<'_> {
         interview.say("");
         let suspect = match remedy {
             Remedy::Change(field) | Remedy::InSalesforce(_, field) => field,
-            Remedy::TryAgain => Field::Username,
+            Remedy::TryAgain => Field::LoginUrl,
         };
         let change = format!("give another {}", title(suspect));
         let again = match remedy {
@@ -209,7 +209,7 @@ impl Walk<'_> {
         match interview.choose("What now", &options, default)? {
             0 => self.change(suspect),
             1 => Ok(()),
-            2 => self.wait_for_the_app(agent).await,
+            2 => self.wait_for_the_app(agent, remedy).await,
             3 => self.change_something(),
             _ => {
                 self.unload(agent).await;
@@ -285,8 +285,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Tries again until the app is known, it is something else that is wrong, or the time is over.
-    async fn wait_for_the_app(&mut self, agent: &Client) -> Result<(), Failure> {
+    /// Tries again until it works, something else is wrong, or the time is over.
+    async fn wait_for_the_app(&mut self, agent: &Client, same: Remedy) -> Result<(), Failure> {
         let mut waited = Duration::ZERO;
         while waited < PROPAGATION {
             waited += self.wait_for_the_next_try(waited)?;
@@ -295,7 +295,7 @@ impl Walk<'_> {
                     self.waited = Some(token);
                     return Ok(());
                 }
-                Err(failure) if mend::remedy(&failure).1 => {}
+                Err(failure) if mend::remedy(&failure).0 == same => {}
                 Err(_) => return Ok(()),
             }
         }
