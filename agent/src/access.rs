@@ -9,7 +9,10 @@ use std::{
 use sfkey_proto::place::token_socket_path;
 
 use crate::{
+    agent::Agent,
+    audit::{Audit, AuditError, Destinations},
     config::Options,
+    confirm::{Askpass, Confirmer},
     peer::identity_is_known,
     policy::{Policy, Rules, require_applicable},
     settings::{Settings, SettingsError, SettingsFile, TokenSocket},
@@ -89,6 +92,51 @@ impl Access {
             group: socket.group.or(only),
         };
         Bound::restricted(path, self.owner, opening, main).map(Some)
+    }
+
+    /// Starts the audit trail that the command line asks for.
+    ///
+    /// # Errors
+    /// When its file cannot be had.
+    pub fn start_audit(&self, options: &Options, agent: &Arc<Agent>) -> Result<Audit, AuditError> {
+        let destinations =
+            Destinations::open(options.audit_log.as_deref(), options.audit_journal, self.owner)?;
+        Ok(Audit::start(
+            destinations,
+            options.audit_required,
+            self.owner,
+            Arc::clone(agent),
+        ))
+    }
+
+    /// Starts whoever asks the user. `descriptors` is the limit that the agent was started with.
+    #[must_use]
+    pub fn start_confirmer(&self, descriptors: u64, agent: &Agent) -> Confirmer {
+        let askpass = Askpass::of(&self.settings, self.owner, descriptors);
+        let asked = self
+            .policy
+            .rules()
+            .accounts
+            .values()
+            .any(|rule| rule.confirm.is_some());
+        match &askpass {
+            None if asked => tracing::warn!("agent.toml names no askpass: what must be confirmed is denied"),
+            Some(askpass) => {
+                if let Some(objection) = askpass.objection() {
+                    let program = askpass.program().display();
+                    tracing::warn!(askpass = %program, objection, "what must be confirmed is denied");
+                }
+            }
+            None => {}
+        }
+        let patience = self.settings.askpass_timeout.0;
+        Confirmer::start(
+            askpass,
+            patience,
+            self.owner,
+            Arc::clone(&agent.clock),
+            agent.locked.clone(),
+        )
     }
 
     /// Reads the file again and makes the rules stricter where it says so. What it would allow beyond the rules in

@@ -58,6 +58,12 @@ pub struct Counters {
     pub introspection_failures: Count,
     /// Reports of a refused token that were looked into.
     pub rejections: Count,
+    /// Requests that policy, the user or the audit denied.
+    pub denials: Count,
+    /// Audit records written to the file.
+    pub audit_records: Count,
+    /// Audit records that could not be.
+    pub audit_failures: Count,
     /// Connections refused: foreign peers.
     pub connections_refused: Count,
     skew: Mutex<Option<i64>>,

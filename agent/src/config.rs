@@ -40,6 +40,20 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub token_socket: Option<PathBuf>,
 
+    /// Record in this file who got which token and who was denied, one JSON object a line; SIGHUP opens it anew
+    ///
+    /// `sfkey audit` shows it. The file is yours alone; a token's SHA-256 begins with its fingerprint there.
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Record it in the agent's own log as well, which systemd keeps in the journal
+    #[arg(long)]
+    pub audit_journal: bool,
+
+    /// Deliver no token that could not be recorded
+    #[arg(long, requires = "audit_log")]
+    pub audit_required: bool,
+
     /// Let assertions for another audience go to this host too (may be repeated)
     ///
     /// An assertion is as good as a login at its audience. Without this, an audience that differs from the
@@ -121,6 +135,7 @@ Examples:
   sfkey-agent &
   sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug
   sfkey-agent --check-config
+  sfkey-agent --audit-log ~/.local/state/sfkey/audit.log --audit-required
   sfkey-agent -- ./nightly-sync.sh";
 
 impl Options {

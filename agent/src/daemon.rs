@@ -26,6 +26,7 @@ use crate::{
     access::{self, Access},
     accounts::Accounts,
     agent::{Agent, Counters},
+    audit::Audit,
     clock::SystemClock,
     config::{Options, Protection},
     connection::Connection,
@@ -100,6 +101,7 @@ impl Daemon {
         let limits = access.settings.limits;
         let table = Table::for_descriptors(hardening.descriptors, limits.connections.0);
         let stop = Stop::default();
+        let audit = access.start_audit(options, &agent)?;
         let service = Service::new(Parts {
             accounts: Accounts::new(Arc::clone(&agent)),
             policy: Arc::clone(&access.policy),
@@ -118,13 +120,16 @@ impl Daemon {
             instance_id: instance_id()?,
             started_at: agent.clock.now().unix,
             pid: std::process::id(),
+            confirmer: access.start_confirmer(hardening.descriptors_before, &agent),
+            audit: audit.clone(),
+            audit_log: options.audit_log.as_ref().map(|path| path.display().to_string()),
             settings_file: access.file().map(|path| path.display().to_string()),
             token_socket: restricted.map(|bound| bound.path().display().to_string()),
             requests: Places::new(limits.requests.0),
             agent: Arc::clone(&agent),
         });
         let drain = CancellationToken::new();
-        let (accepting, main) = open(bound, Socket::Main, table.clone(), &access, &agent)?;
+        let (accepting, main) = open(bound, Socket::Main, table.clone(), &access, &agent, &audit)?;
         let main = service::serve(service.clone(), main, drain.clone().cancelled_owned());
         let mut accepting = vec![accepting];
         let serving: Serving = match restricted {
@@ -136,6 +141,7 @@ impl Daemon {
                     token_table(&table, &access),
                     &access,
                     &agent,
+                    &audit,
                 )?;
                 accepting.push(more);
                 let tokens = service::serve_tokens(service.clone(), tokens, drain.clone().cancelled_owned());
@@ -173,7 +179,10 @@ impl Daemon {
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
-                    Asked::Reload => self.access.reload(),
+                    Asked::Reload => {
+                        self.access.reload();
+                        self.service.reopen_audit();
+                    }
                     Asked::Stop(signal) => {
                         tracing::info!(signal, "stop requested");
                         return Ok(());
@@ -199,6 +208,7 @@ impl Daemon {
             },
             signal = self.signals.stop() => tracing::warn!(signal, "stopped at once"),
         }
+        self.service.finish_audit().await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -211,6 +221,7 @@ fn open(
     table: Table,
     access: &Access,
     agent: &Arc<Agent>,
+    audit: &Audit,
 ) -> io::Result<(JoinHandle<()>, Incoming)> {
     let listener = UnixListener::from_std(bound.listener()?)?;
     let (sender, connections) = mpsc::channel(1);
@@ -219,6 +230,7 @@ fn open(
         table,
         policy: Arc::clone(&access.policy),
         agent: Arc::clone(agent),
+        audit: audit.clone(),
     };
     let accepting = tokio::spawn(socket::accept(listener, entrance, sender));
     Ok((accepting, ReceiverStream::new(connections)))

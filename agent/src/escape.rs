@@ -26,7 +26,26 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// The same of a path. Bytes that are no text become the mark of replacement.
+/// `text` with everything escaped that does not stay in its place: control characters, line ends and marks of
+/// direction.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let escaped = |c: char| {
+        c.is_control()
+            || matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x61c | 0xfeff)
+    };
+    let mut shown = String::new();
+    for c in text.chars() {
+        if escaped(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// [`escaped`] of a path. Bytes that are no text become the mark of replacement.
 #[must_use]
 pub fn escaped_path(path: &Path) -> String {
     escaped(&path.to_string_lossy())

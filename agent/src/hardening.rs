@@ -16,6 +16,8 @@ pub struct Hardening {
     pub core_limit: u64,
     /// Limit of open descriptors.
     pub descriptors: u64,
+    /// What it was before it was raised: children get it back.
+    pub descriptors_before: u64,
 }
 
 /// Takes away dumps, tracing by the same user, new privileges and inherited descriptors; and raises the limit
@@ -26,11 +28,13 @@ pub struct Hardening {
 pub fn harden() -> io::Result<Hardening> {
     forbid_dumps()?;
     descriptors::close_inherited()?;
+    let descriptors_before = descriptor_limit();
     let descriptors = raise_descriptors();
     Ok(Hardening {
         dumpable: is_dumpable(),
         core_limit: core_limit(),
         descriptors,
+        descriptors_before,
     })
 }
 
@@ -79,6 +83,12 @@ fn is_dumpable() -> bool {
 
 fn core_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Core)
+        .current
+        .unwrap_or(u64::MAX)
+}
+
+fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
         .unwrap_or(u64::MAX)
 }

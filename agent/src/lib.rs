@@ -22,6 +22,10 @@ pub mod service;
 
 pub mod policy;
 
+pub mod confirm;
+
+pub mod audit;
+
 pub mod accounts;
 
 pub mod account;

@@ -79,6 +79,27 @@ pub const MAX_URL_BYTES: usize = 512;
 /// Lifetimes and idle times, in seconds: a year.
 pub const MAX_LIFETIME_SECONDS: u32 = 366 * 24 * 3600;
 
+/// Questions to the user that wait, and callers that ask one at a time.
+pub const MAX_QUESTIONS: usize = 64;
+
+/// Callers whose yes is remembered.
+pub const MAX_CONSENTS: usize = 1_024;
+
+/// The same audit event within this time is counted instead of written.
+pub const AUDIT_WINDOW: Duration = Duration::from_secs(10);
+
+/// Audit events that are counted at a time; beyond that each is written.
+pub const MAX_AUDIT_SUBJECTS: usize = 16_384;
+
+/// Different denials of one user within [`AUDIT_WINDOW`] that are written; further ones are counted together.
+pub const MAX_AUDIT_DENIALS_PER_UID: usize = 100;
+
+/// Audit records that wait for the disk.
+pub const AUDIT_QUEUE: usize = 1_024;
+
+/// How long a request waits for its audit record: longer, and the disk hangs.
+pub const AUDIT_TIME: Duration = Duration::from_secs(5);
+
 /// `agent.toml`, in bytes: a thousand accounts with long policies fit.
 pub const MAX_SETTINGS_BYTES: u64 = 256 * 1024;
 

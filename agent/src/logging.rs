@@ -20,7 +20,9 @@ pub enum Format {
 pub fn start(level: Level, format: Format) {
     let targets = Targets::new()
         .with_default(LevelFilter::WARN.min(level.into()))
-        .with_target("sfkey", level);
+        .with_target("sfkey", level)
+        // Whoever asked for audit records wants them at any level.
+        .with_target(crate::audit::TARGET, LevelFilter::INFO);
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(false);
     let lines = match format {
         Format::Text => lines.boxed(),

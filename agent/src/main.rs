@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use sfkey_agent::{
     access::{self, Access},
+    audit::AuditError,
     config::Options,
     daemon::{Daemon, TooLittleProtection},
     hardening, launch, logging,
@@ -87,7 +88,14 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     let misconfigured = error
         .downcast_ref::<SettingsError>()
         .map(|error| error.fix().to_owned());
-    let fix = occupied.or(unprotected).or(restricted).or(misconfigured);
+    let unaudited = error
+        .downcast_ref::<AuditError>()
+        .map(|error| error.fix().to_owned());
+    let fix = occupied
+        .or(unprotected)
+        .or(restricted)
+        .or(misconfigured)
+        .or(unaudited);
     eprintln!("error: {error:#}");
     eprintln!("try: {}", fix.as_deref().unwrap_or("sfkey-agent --help"));
     ExitCode::FAILURE

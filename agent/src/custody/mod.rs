@@ -4,6 +4,7 @@
 //! ChaCha20-Poly1305 under a master secret that lives in a protected page. A signature unseals, parses,
 //! signs and wipes. Keys are used, never fetched: there is no way from a [`Signer`] to key bytes.
 
+pub mod child;
 pub mod descriptors;
 mod key;
 mod lock;

@@ -1,5 +1,6 @@
 //! Who is calling, from the kernel. No [`Peer`], no connection.
 
+mod asker;
 mod process;
 
 use std::{io, os::fd::AsFd, sync::Arc};
@@ -8,10 +9,11 @@ use tokio::net::UnixStream;
 
 use crate::custody::sockopt;
 
+pub use asker::Asker;
 pub use process::{Executable, FileId, Process, Seen, identity_is_known};
 
 /// Which of the agent's sockets a connection came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Socket {
     /// The main one: everything, for the own user.
     Main,

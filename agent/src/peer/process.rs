@@ -15,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{custody::sockopt, settings::UnitName};
 
+/// How many generations of parents are told.
+const MAX_PARENTS: usize = 6;
+
 /// A process by its number, and by a descriptor that no other process ever gets.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -103,12 +106,69 @@ impl Process {
         if self.is_alive() { seen } else { Seen::default() }
     }
 
+    /// The leader of its session and when that one was started, in ticks since boot (proc(5)): the number alone
+    /// could be another session's later.
+    #[must_use]
+    pub fn session(&self) -> Option<(i32, u64)> {
+        let session = Stat::of(self.pid)?.session;
+        let leader = Stat::of(session).filter(|_| session > 0 && self.is_alive())?;
+        Some((session, leader.started))
+    }
+
+    /// What started it, and what started that: process id and program, the nearest first. For display only.
+    #[must_use]
+    pub fn parents(&self) -> Vec<(i32, String)> {
+        let mut parents = Vec::new();
+        let mut child = Stat::of(self.pid);
+        while let Some(stat) = child
+            && stat.parent > 1
+            && parents.len() < MAX_PARENTS
+        {
+            child = Stat::of(stat.parent);
+            let Some(parent) = &child else { break };
+            let program = fs::read_link(format!("/proc/{}/exe", stat.parent));
+            let name = program.map_or_else(
+                |_| format!("[{}]", parent.name),
+                |path| path.to_string_lossy().into_owned(),
+            );
+            parents.push((stat.parent, name));
+        }
+        if self.is_alive() { parents } else { Vec::new() }
+    }
+
     /// Whether it certainly has not ended.
     fn is_alive(&self) -> bool {
         let Some(handle) = &self.handle else { return false };
         let mut waited = [PollFd::new(handle, PollFlags::IN)];
         // A descriptor of a process becomes readable when the process ends.
         matches!(poll(&mut waited, Some(&Timespec::default())), Ok(0))
+    }
+}
+
+/// What `/proc/PID/stat` says (proc(5)).
+struct Stat {
+    name: String,
+    parent: i32,
+    session: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name stands in brackets, and may hold brackets and spaces itself.
+    fn parse(text: &str) -> Option<Self> {
+        let (before, behind) = text.rsplit_once(") ")?;
+        let (_, name) = before.split_once('(')?;
+        let fields: Vec<&str> = behind.split(' ').collect();
+        Some(Self {
+            name: name.to_owned(),
+            parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
     }
 }
 
@@ -216,6 +276,16 @@ mod tests {
         ] {
             assert_eq!(unit(path, OWNER), system("user@1001.service"), "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_what_stands_behind_it() {
+        let numbers: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+        let stat = Stat::parse(&format!("7 (a) S 1 (b) S {}", numbers.join(" "))).expect("parsed");
+        assert_eq!(
+            (stat.name.as_str(), stat.parent, stat.session, stat.started),
+            ("a) S 1 (b", 0, 2, 18)
+        );
     }
 
     #[test]

@@ -31,9 +31,39 @@ pub enum Denied {
         /// The program that it runs.
         seen: Option<PathBuf>,
     },
-    /// The user is to be asked, and nothing can ask.
-    #[error("account {0} is used only after the user was asked, and no program that asks is set up")]
-    Unasked(AccountName),
+    /// The user was asked, or should have been, and did not say yes.
+    #[error("the use of account {account} was not confirmed: {why}")]
+    Unconfirmed {
+        /// The account.
+        account: AccountName,
+        /// Why not.
+        why: Unconfirmed,
+    },
+    /// What must be recorded cannot be.
+    #[error(
+        "the use of account {0} cannot be recorded, and the agent gives nothing without (--audit-required)"
+    )]
+    Unrecorded(AccountName),
+}
+
+/// What kept the user from saying yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unconfirmed {
+    /// The user.
+    #[error("the user said no")]
+    Refused,
+    /// Nobody answered.
+    #[error("nobody answered in time")]
+    TimedOut,
+    /// There is no program that asks, or it cannot be run.
+    #[error("there is no program that could ask")]
+    NoAskpass,
+    /// It ended by a signal, or said what it should not.
+    #[error("the program that asks failed")]
+    Failed,
+    /// Many others are to be asked about first.
+    #[error("too many questions wait for an answer")]
+    TooMany,
 }
 
 impl Denied {
@@ -42,8 +72,10 @@ impl Denied {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Peer => Reason::PeerDenied,
-            Self::NotListed(_) | Self::Unit { .. } | Self::Executable { .. } => Reason::PolicyDenied,
-            Self::Unasked(_) => Reason::ConfirmDenied,
+            Self::NotListed(_) | Self::Unit { .. } | Self::Executable { .. } | Self::Unrecorded(_) => {
+                Reason::PolicyDenied
+            }
+            Self::Unconfirmed { .. } => Reason::ConfirmDenied,
         }
     }
 
@@ -66,13 +98,25 @@ impl Denied {
             } => format!(
                 "start it in a unit of [accounts.{account}.policy], or add \"{unit}\" to units in agent.toml and restart the agent"
             ),
-            Self::Unasked(_) => {
-                "name one in agent.toml, askpass = \"/usr/bin/ssh-askpass\", and restart the agent".to_owned()
+            Self::Unconfirmed { why, .. } => unconfirmed_fix(*why).to_owned(),
+            Self::Unrecorded(_) => {
+                "make room for the audit log and see what the agent's own log says of it".to_owned()
             }
             Self::Executable { account, .. } => format!(
                 "use a program that executables of [accounts.{account}.policy] in agent.toml names, or add this one and restart the agent"
             ),
         }
+    }
+}
+
+fn unconfirmed_fix(why: Unconfirmed) -> &'static str {
+    match why {
+        Unconfirmed::Refused | Unconfirmed::TimedOut => "run it again, and allow it",
+        Unconfirmed::NoAskpass => {
+            "name a program that asks in agent.toml, askpass = \"/usr/bin/ssh-askpass\", and restart the agent"
+        }
+        Unconfirmed::Failed => "run it by hand: SSH_ASKPASS_PROMPT=confirm /usr/bin/ssh-askpass 'a question'",
+        Unconfirmed::TooMany => "answer them, or try again in a moment",
     }
 }
 

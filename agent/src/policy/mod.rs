@@ -13,9 +13,13 @@ use std::{
 
 use sfkey_proto::AccountName;
 
-use crate::peer::{FileId, Peer, Seen, Socket};
+use crate::{
+    confirm::Yes,
+    peer::{FileId, Peer, Seen, Socket},
+    settings::Confirm,
+};
 
-pub use denied::Denied;
+pub use denied::{Denied, Unconfirmed};
 pub use rules::{AccountRule, Rules, TokenSocketRule, require_applicable};
 
 /// Leave to use one account.
@@ -29,6 +33,44 @@ impl Permit {
     #[must_use]
     pub fn account(&self) -> &AccountName {
         &self.account
+    }
+}
+
+/// What the rules say to a request that they do not deny.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Yes.
+    Permit(Permit),
+    /// If the user says so.
+    Ask(Question),
+}
+
+/// A request that the user decides.
+#[derive(Debug)]
+pub struct Question {
+    account: AccountName,
+    confirm: Confirm,
+}
+
+impl Question {
+    /// The account that it is for.
+    #[must_use]
+    pub fn account(&self) -> &AccountName {
+        &self.account
+    }
+
+    /// How often the user wants to be asked.
+    #[must_use]
+    pub fn confirm(&self) -> Confirm {
+        self.confirm
+    }
+
+    /// The user said yes.
+    #[must_use]
+    pub fn allowed(self, _: &Yes) -> Permit {
+        Permit {
+            account: self.account,
+        }
     }
 }
 
@@ -81,7 +123,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`Denied`], with its reason.
-    pub fn permit(&self, peer: &Peer, account: AccountName) -> Result<Permit, Denied> {
+    pub fn permit(&self, peer: &Peer, account: AccountName) -> Result<Verdict, Denied> {
         let rules = self.rules();
         let look = || {
             peer.process()
@@ -151,7 +193,7 @@ impl Rules {
         account: AccountName,
         seen: impl FnOnce() -> Seen,
         file_at: impl Fn(&Path) -> Option<FileId>,
-    ) -> Result<Permit, Denied> {
+    ) -> Result<Verdict, Denied> {
         if !self.answers(peer) {
             return Err(Denied::Peer);
         }
@@ -159,12 +201,12 @@ impl Rules {
             return Err(Denied::NotListed(account));
         }
         let Some(rule) = self.accounts.get(&account) else {
-            return Ok(Permit { account });
+            return Ok(Verdict::Permit(Permit { account }));
         };
         rule.require(&account, seen, file_at)?;
         match rule.confirm {
-            Some(_) => Err(Denied::Unasked(account)),
-            None => Ok(Permit { account }),
+            Some(confirm) => Ok(Verdict::Ask(Question { account, confirm })),
+            None => Ok(Verdict::Permit(Permit { account })),
         }
     }
 }

@@ -6,7 +6,7 @@ use sfkey_proto::Reason;
 use super::*;
 use crate::{
     peer::Executable,
-    settings::{Confirm, Settings, UnitName},
+    settings::{Settings, UnitName},
 };
 
 const OWNER: u32 = 1000;
@@ -37,7 +37,7 @@ fn nowhere(_: &Path) -> Option<FileId> {
     None
 }
 
-fn decide(rules: &Rules, peer: &Peer, account: &str, seen: Seen) -> Result<Permit, Denied> {
+fn decide(rules: &Rules, peer: &Peer, account: &str, seen: Seen) -> Result<Verdict, Denied> {
     let files = |path: &Path| match path.to_str() {
         Some("/usr/bin/node") => Some(FileId::for_test(1)),
         Some("/usr/bin/python3") => Some(FileId::for_test(2)),
@@ -68,7 +68,7 @@ fn running(path: &str, inode: u64) -> Seen {
 fn the_owner_is_permitted_and_every_other_user_root_included_is_not() {
     let policy = Policy::of(rules(""));
     let allowed = policy.permit(&main_peer(OWNER), name("prod")).expect("the owner");
-    assert_eq!(allowed.account(), &name("prod"));
+    assert!(matches!(allowed, Verdict::Permit(permit) if *permit.account() == name("prod")));
     assert!(policy.control(&main_peer(OWNER)).is_ok());
     for other in [0, 999, 1001, u32::MAX] {
         let denied = policy
@@ -195,6 +195,18 @@ fn all_that_is_said_must_hold_and_an_empty_list_lets_nobody_in() {
     assert!(decide(&both, &main_peer(OWNER), "prod", in_unit(unit())).is_err());
     assert!(decide(&both, &main_peer(OWNER), "prod", running("/usr/bin/node", 1)).is_err());
     assert!(decide(&both, &main_peer(OWNER), "no", whole).is_err());
+}
+
+#[test]
+fn what_is_to_be_confirmed_is_a_question_to_whoever_else_may_and_a_no_to_the_rest() {
+    let rules = rules("[accounts.prod.policy]\nconfirm = \"15m\"\nunits = [\"a.service\"]");
+    let unit = in_unit(UnitName::System("a.service".to_owned()));
+    let verdict = decide(&rules, &main_peer(OWNER), "prod", unit).expect("a question");
+    assert!(matches!(verdict, Verdict::Ask(question) if *question.account() == name("prod")));
+    assert!(matches!(
+        decide(&rules, &main_peer(OWNER), "prod", nothing_seen()),
+        Err(Denied::Unit { .. })
+    ));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use sfkey_proto::{
         LockResponse, LockSpec, LoginBudget, Outage, PanicRequest, PanicResponse, RemoveAccountRequest,
         RemoveAccountResponse, RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest,
         RevokeTokenResponse, ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec,
-        WhoAmIRequest, WhoAmIResponse, agent_service_server::AgentService,
+        WhoAmIRequest, WhoAmIResponse, add_account_response::Outcome, agent_service_server::AgentService,
     },
 };
 use tokio_stream::Empty;
@@ -64,6 +64,10 @@ impl Service {
             connections_refused: counters.connections_refused.value(),
             settings_file: parts.settings_file.clone(),
             token_socket: parts.token_socket.clone(),
+            audit_log: parts.audit_log.clone(),
+            audit_records: counters.audit_records.value(),
+            audit_failures: counters.audit_failures.value(),
+            denials: counters.denials.value(),
             token_connections: count(parts.table.connections().open_at(Socket::Token)),
         })
     }
@@ -83,6 +87,9 @@ impl Service {
         let spec = self.open(&call.caller, enc, ciphertext)?;
         let control = self.0.policy.control(call.caller.peer())?;
         let (account, outcome) = self.0.accounts.add(control, spec).await?;
+        if outcome == Outcome::Replaced {
+            self.0.audit.replaced(call.caller.peer(), &account.account).await;
+        }
         Ok(AddAccountResponse {
             account: Some(account),
             outcome: outcome.into(),
@@ -133,14 +140,16 @@ impl Service {
     async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<RevokeTokenResponse, Failure> {
         let call = self.admit(&request)?;
         let control = self.0.policy.control(call.caller.peer())?;
-        let permit = self.permit(&call, &request.get_ref().account).await?;
+        let permit = self
+            .permit(&call, "RevokeToken", &request.get_ref().account)
+            .await?;
         let revoked = self.0.accounts.revoke(control, permit).await?;
         Ok(RevokeTokenResponse { revoked })
     }
 
     async fn who(&self, request: Request<WhoAmIRequest>) -> Result<WhoAmIResponse, Failure> {
         let call = self.admit(&request)?;
-        let permit = self.permit(&call, &request.get_ref().account).await?;
+        let permit = self.permit(&call, "WhoAmI", &request.get_ref().account).await?;
         let (token, user) = self.0.accounts.who_am_i(permit).await?;
         Ok(WhoAmIResponse {
             account: token.account.clone(),

@@ -9,7 +9,10 @@ mod watch;
 
 use std::sync::Arc;
 
-use sfkey_proto::sealing::{INSTANCE_ID_BYTES, Sealable, Sealed};
+use sfkey_proto::{
+    sealing::{INSTANCE_ID_BYTES, Sealable, Sealed},
+    v1::Token,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -17,13 +20,15 @@ use tonic::Request;
 use crate::{
     accounts::Accounts,
     agent::Agent,
+    audit::{Audit, NotRecorded},
+    confirm::Confirmer,
     connection::Caller,
     error::Failure,
     hardening::Hardening,
     limits::MAX_TOKEN_REQUESTS,
     lock::Lock,
     peer::Socket,
-    policy::{Permit, Policy},
+    policy::{Denied, Permit, Policy, Verdict},
     shutdown::Stop,
     socket::Table,
 };
@@ -62,6 +67,12 @@ pub struct Parts {
     pub started_at: i64,
     /// Process id.
     pub pid: u32,
+    /// Who asks the user.
+    pub confirmer: Confirmer,
+    /// Who got what.
+    pub audit: Audit,
+    /// Path of the audit log, if there is one.
+    pub audit_log: Option<String>,
     /// Path of agent.toml, if there is one.
     pub settings_file: Option<String>,
     /// Path of the restricted socket, if there is one.
@@ -140,14 +151,53 @@ impl Service {
         })
     }
 
-    /// Leave for the caller to use the account that `name` means to it.
-    async fn permit(&self, call: &Call, name: &str) -> Result<Permit, Failure> {
+    /// Leave for the caller to use the account that `name` means to it; asks the user if that is the rule. Whatever
+    /// is denied is in the audit trail as that of `method`.
+    async fn permit(&self, call: &Call, method: &'static str, name: &str) -> Result<Permit, Failure> {
         let (peer, policy) = (call.caller.peer(), &self.0.policy);
         let account = self
             .0
             .accounts
             .resolve(name, |account| policy.shows(peer, account))?;
-        Ok(policy.permit(peer, account)?)
+        let decided = match policy.permit(peer, account.clone()) {
+            Ok(Verdict::Permit(permit)) => Ok(permit),
+            Ok(Verdict::Ask(question)) => self.0.confirmer.ask(peer, question).await,
+            Err(denied) => Err(denied),
+        };
+        match decided {
+            Ok(permit) => Ok(permit),
+            Err(denied) => {
+                self.0.agent.counters.denials.add();
+                self.0
+                    .audit
+                    .denied(peer, method, account.as_str(), denied.reason())
+                    .await;
+                Err(denied.into())
+            }
+        }
+    }
+
+    /// Puts into the audit trail that the caller gets `token`, and only then lets it have it.
+    async fn deliver(&self, call: &Call, method: &'static str, token: Token) -> Result<Token, Failure> {
+        match self.0.audit.granted(call.caller.peer(), method, &token).await {
+            Ok(()) => Ok(token),
+            Err(NotRecorded) => {
+                self.0.agent.counters.denials.add();
+                let name = token.account.parse();
+                let account = name.map_err(|_| Failure::Internal("a token has no account"))?;
+                Err(Denied::Unrecorded(account).into())
+            }
+        }
+    }
+
+    /// Opens the audit log anew, for it may have been moved away.
+    pub fn reopen_audit(&self) {
+        self.0.audit.reopen();
+    }
+
+    /// Writes what the audit trail has counted and not told yet.
+    pub async fn finish_audit(&self) {
+        self.0.audit.finish().await;
     }
 
     /// Opens a sealed request with the key of its connection, which is used up.

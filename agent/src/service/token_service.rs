@@ -17,9 +17,10 @@ impl Service {
     async fn token(&self, request: Request<GetTokenRequest>) -> Result<GetTokenResponse, Failure> {
         let call = self.admit(&request)?;
         let request = request.into_inner();
-        let permit = self.permit(&call, &request.account).await?;
+        let permit = self.permit(&call, "GetToken", &request.account).await?;
         let need = Need::new(request.min_valid_seconds, request.fresh);
         let token = self.0.accounts.token(permit, need).await?;
+        let token = self.deliver(&call, "GetToken", token).await?;
         Ok(GetTokenResponse {
             token: Some(token),
             protocol_version: PROTOCOL_VERSION,
@@ -28,9 +29,11 @@ impl Service {
 
     async fn watch(&self, request: Request<WatchTokenRequest>) -> Result<Tokens, Failure> {
         let call = self.admit(&request)?;
-        let permit = self.permit(&call, &request.get_ref().account).await?;
+        let permit = self
+            .permit(&call, "WatchToken", &request.get_ref().account)
+            .await?;
         let watch = self.0.accounts.watch(&permit)?;
-        Tokens::begin(call, watch, self.0.ending.clone()).await
+        Tokens::begin(self.clone(), call, watch, self.0.ending.clone()).await
     }
 
     async fn rejected(
@@ -40,9 +43,10 @@ impl Service {
         let call = self.admit(&request)?;
         let request = request.into_inner();
         let hash = request.token_sha256.try_into().map_err(|_| not_a_hash())?;
-        let permit = self.permit(&call, &request.account).await?;
+        let permit = self.permit(&call, "ReportRejected", &request.account).await?;
+        let token = self.0.accounts.rejected(permit, hash).await?;
         Ok(ReportRejectedResponse {
-            token: Some(self.0.accounts.rejected(permit, hash).await?),
+            token: Some(self.deliver(&call, "ReportRejected", token).await?),
             protocol_version: PROTOCOL_VERSION,
         })
     }

@@ -8,7 +8,7 @@ use sfkey_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::Call;
+use super::{Call, Service};
 use crate::{
     account::Watch,
     error::Failure,
@@ -20,8 +20,9 @@ type Seen = (TokenHash, i64);
 
 /// A watcher's place: while it stands, the account is renewed ahead of time.
 pub(super) struct Tokens {
+    service: Service,
     /// Keeps the watcher's place among the requests in work.
-    _call: Call,
+    call: Call,
     watch: Watch,
     ending: CancellationToken,
     first: Option<Token>,
@@ -30,10 +31,16 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Gets the first token, so that whoever cannot have one is told why.
-    pub(super) async fn begin(call: Call, watch: Watch, ending: CancellationToken) -> Result<Self, Failure> {
+    pub(super) async fn begin(
+        service: Service,
+        call: Call,
+        watch: Watch,
+        ending: CancellationToken,
+    ) -> Result<Self, Failure> {
         let first = watch.token(Need::new(None, false)).await?;
         Ok(Self {
-            _call: call,
+            service,
+            call,
             watch,
             ending,
             first: Some(first),
@@ -45,7 +52,11 @@ impl Tokens {
     pub(super) fn stream(self) -> BoxStream<'static, Result<WatchTokenResponse, Status>> {
         stream::unfold(Some(self), |tokens| async move {
             let mut tokens = tokens?;
-            match tokens.next().await? {
+            let delivered = match tokens.next().await? {
+                Ok(token) => tokens.service.deliver(&tokens.call, "WatchToken", token).await,
+                Err(failure) => Err(failure),
+            };
+            match delivered {
                 Ok(token) => {
                     let response = WatchTokenResponse {
                         token: Some(token),

@@ -399,7 +399,7 @@ impl<'de> Deserialize<'de> for SocketMode {
 }
 
 /// A systemd unit: `NAME.service` of the system's manager, `user/NAME.service` of the own user's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnitName {
     /// A unit of the system manager. Only root can put a process into one.
     System(String),

@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     agent::Agent,
+    audit::Audit,
     connection::{Connection, Connections},
     limits::{ACCEPT_PAUSE, REFUSAL_LOG_PAUSE},
     peer::{Peer, PeerRefused, Socket},
@@ -71,6 +72,8 @@ pub struct Entrance {
     pub policy: Arc<Policy>,
     /// Counters.
     pub agent: Arc<Agent>,
+    /// Where refusals are recorded.
+    pub audit: Audit,
 }
 
 /// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full
@@ -126,7 +129,12 @@ impl Entrance {
             Ok(peer) => {
                 tracing::debug!(uid = peer.uid(), pid = peer.pid(), socket = ?self.socket, "connection accepted");
             }
-            Err(_) => self.agent.counters.connections_refused.add(),
+            Err(refused) => {
+                self.agent.counters.connections_refused.add();
+                if let PeerRefused::Foreign { uid, pid } = refused {
+                    self.audit.refused(*uid, *pid);
+                }
+            }
         }
         admitted
     }

@@ -1,6 +1,7 @@
 //! What can be typed: here what all commands share, and one file a command for its arguments.
 
 mod add;
+mod audit;
 mod exec;
 mod import;
 mod keygen;
@@ -20,6 +21,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 pub(crate) use self::{
     add::AddArgs,
+    audit::AuditArgs,
     exec::ExecArgs,
     import::ImportArgs,
     keygen::KeygenArgs,
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show the agent's state and counters
     Status(ListArgs),
+    /// Show who got which token and who was denied, from the agent's audit log
+    Audit(AuditArgs),
     /// Ask Salesforce who an account's token belongs to
     Whoami(WhoamiArgs),
     /// Unload an account, its key and its token
@@ -111,6 +115,7 @@ impl Cli {
                 Command::Token(args) => args.output == TokenFormat::Json,
                 Command::Watch(args) => args.output == TokenFormat::Json,
                 Command::List(args) | Command::Status(args) => args.output == Structured::Json,
+                Command::Audit(args) => args.output == Structured::Json,
                 Command::Setup(_)
                 | Command::Import(_)
                 | Command::Keygen(_)

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod add;
+pub(crate) mod audit;
 mod exec;
 mod import;
 mod keygen;
@@ -95,6 +96,7 @@ pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result
         Command::Watch(args) => watch::run(invocation, args).await,
         Command::List(_) => list::run(invocation).await,
         Command::Status(_) => status::run(invocation).await,
+        Command::Audit(args) => audit::run(invocation, args).await,
         Command::Remove(args) => remove::run(invocation, args).await,
         Command::Lock(args) => lock::lock(invocation, args).await,
         Command::Unlock(args) => lock::unlock(invocation, args).await,

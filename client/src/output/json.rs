@@ -7,6 +7,8 @@ use sfkey::proto::v1::{
     token_state::State,
 };
 
+use crate::commands::audit::Record;
+
 /// What `sfkey token --json` prints.
 #[derive(Serialize)]
 pub(super) struct TokenObject<'a> {
@@ -145,6 +147,12 @@ impl<'a> From<&'a [AddAccountResponse]> for AllAddedObject<'a> {
     }
 }
 
+/// What `sfkey audit --json` prints.
+#[derive(Serialize)]
+pub(super) struct RecordsObject<'a> {
+    pub(super) records: &'a [Record],
+}
+
 /// What `sfkey status --json` prints.
 #[derive(Serialize)]
 pub(super) struct StatusObject<'a> {
@@ -166,6 +174,13 @@ pub(super) struct StatusObject<'a> {
     exchange_failures: u64,
     connections: u32,
     connections_refused: u64,
+    settings_file: Option<&'a str>,
+    token_socket: Option<&'a str>,
+    token_connections: u32,
+    denials: u64,
+    audit_log: Option<&'a str>,
+    audit_records: u64,
+    audit_failures: u64,
     introspections: u64,
     introspection_failures: u64,
     rejections: u64,
@@ -217,6 +232,13 @@ impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
             exchange_failures: status.exchange_failures,
             connections: status.connections,
             connections_refused: status.connections_refused,
+            settings_file: status.settings_file.as_deref(),
+            token_socket: status.token_socket.as_deref(),
+            token_connections: status.token_connections,
+            denials: status.denials,
+            audit_log: status.audit_log.as_deref(),
+            audit_records: status.audit_records,
+            audit_failures: status.audit_failures,
             introspections: status.introspections,
             introspection_failures: status.introspection_failures,
             rejections: status.rejections,
@@ -408,6 +430,8 @@ mod tests {
                 r#""memory_protection":"memfd_secret","dumpable":false,"core_limit":0,"swap":false,"#,
                 r#""account_count":0,"clock_skew_seconds":null,"started_at":0,"token_requests":0,"#,
                 r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0,"#,
+                r#""settings_file":null,"token_socket":null,"token_connections":0,"denials":0,"#,
+                r#""audit_log":null,"audit_records":0,"audit_failures":0,"#,
                 r#""introspections":0,"introspection_failures":0,"rejections":0,"hold_offs":[],"login_budgets":[],"outages":[]}"#
             )
         );

@@ -20,7 +20,10 @@ use zeroize::Zeroizing;
 pub(crate) use text::table;
 pub(crate) use token::{TokenFormat, variables};
 
-use crate::exit::{Failure, escape};
+use crate::{
+    commands::audit::Record,
+    exit::{Failure, escape},
+};
 
 /// Room for one token as JSON, so that the buffer that is wiped is the only one it ever was in.
 const TOKEN_JSON_BYTES: usize = 64 * 1024;
@@ -148,6 +151,14 @@ impl Output {
             write_json(&json::StatusObject::from(status))
         } else {
             write_out(text::status(status, now).as_bytes())
+        }
+    }
+
+    pub(crate) fn records(&self, records: &[Record], now: Timestamp) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(&json::RecordsObject { records })
+        } else {
+            write_out(text::records(records, now).as_bytes())
         }
     }
 

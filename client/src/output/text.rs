@@ -9,7 +9,7 @@ use sfkey::proto::v1::{
 };
 
 use super::json::memory_protection;
-use crate::exit::escape;
+use crate::{commands::audit::Record, exit::escape};
 
 /// A clock that is off by more than this, in seconds, deserves a remark. Assertions live three minutes.
 const NOTABLE_SKEW_SECONDS: u64 = 30;
@@ -43,6 +43,71 @@ pub(super) fn accounts(accounts: &[Account], now: Timestamp) -> String {
         }
     }
     text
+}
+
+/// What was recorded, the oldest first, one line a record.
+pub(super) fn records(records: &[Record], now: Timestamp) -> String {
+    if records.is_empty() {
+        return "No records.\n".to_owned();
+    }
+    let zone = TimeZone::system();
+    let rows: Vec<_> = records.iter().map(|record| row(record, now, &zone)).collect();
+    table(&rows)
+}
+
+fn row(record: &Record, now: Timestamp, zone: &TimeZone) -> [String; 7] {
+    let text = |value: &Option<String>| value.as_deref().map_or_else(|| "-".to_owned(), escape);
+    let pid = record.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
+    let unit = record.unit.as_deref().map(|unit| format!(" in {}", escape(unit)));
+    let caller = format!(
+        "uid {} {}{pid}{}",
+        record.uid,
+        text(&record.exe),
+        unit.unwrap_or_default()
+    );
+    let times = match record.count {
+        1 => String::new(),
+        count => format!("{count} times"),
+    };
+    let why = match (&record.reason, &record.fingerprint) {
+        (None, fingerprint) => text(fingerprint),
+        (reason, None) => text(reason),
+        (reason, fingerprint) => format!("{} {}", text(reason), text(fingerprint)),
+    };
+    [
+        moment(record.time, now, zone),
+        escape(&record.decision),
+        text(&record.account),
+        text(&record.method),
+        why,
+        caller,
+        times,
+    ]
+}
+
+/// Settings, the restricted socket and the audit log, as far as there are any.
+fn access(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(file) = &status.settings_file {
+        facts.push(("settings", escape(file)));
+        facts.push(("denied", format!("{} since start", status.denials)));
+    }
+    if let Some(socket) = &status.token_socket {
+        let open = status.token_connections;
+        facts.push((
+            "restricted socket",
+            format!("{}, {open} connections", escape(socket)),
+        ));
+    }
+    if let Some(log) = &status.audit_log {
+        let (written, failed) = (status.audit_records, status.audit_failures);
+        let failed = match failed {
+            0 => String::new(),
+            _ => format!(", {failed} COULD NOT BE WRITTEN"),
+        };
+        facts.push(("audit log", format!("{}, {written} records{failed}", escape(log))));
+    }
+    facts
 }
 
 /// The agent's status, one line a fact.
@@ -103,6 +168,7 @@ pub(super) fn status(status: &GetStatusResponse, now: Timestamp) -> String {
             ),
         ),
     ]);
+    facts.extend(access(status));
     facts.extend(restraint(status, now, &zone));
     let rows: Vec<_> = facts
         .into_iter()

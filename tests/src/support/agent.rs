@@ -25,7 +25,7 @@ pub struct Launch {
     variables: Vec<(String, OsString)>,
     ca_file: Option<PathBuf>,
     user: Option<(u32, PathBuf)>,
-    descriptors: Option<u32>,
+    descriptors: Option<(&'static str, u32)>,
     at_home: bool,
 }
 
@@ -61,7 +61,14 @@ impl Launch {
     /// With a hard limit of open descriptors.
     #[must_use]
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+        self.descriptors = Some(("-n", limit));
+        self
+    }
+
+    /// With a soft limit of open descriptors, which it may raise.
+    #[must_use]
+    pub fn soft_descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(("-S -n", limit));
         self
     }
 
@@ -81,10 +88,10 @@ impl Launch {
         let mut command = match self.descriptors {
             None => Command::new(program),
             // The shell becomes the agent, so that the limit is there before its first line runs.
-            Some(limit) => {
+            Some((flags, limit)) => {
                 let mut shell = Command::new("/bin/sh");
                 shell
-                    .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
+                    .args(["-c", &format!("ulimit {flags} {limit}; exec \"$0\" \"$@\"")])
                     .arg(program);
                 shell
             }

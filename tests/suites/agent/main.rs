@@ -2,6 +2,8 @@
 
 mod accounts;
 mod assertions;
+mod audit;
+mod confirm;
 mod documents;
 mod edge;
 mod exchange;
