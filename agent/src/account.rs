@@ -72,7 +72,7 @@ impl Account {
         identity: Arc<Identity>,
         signer: Arc<dyn Signer>,
         terms: Terms,
-        secret: Option<SealedSecret>,
+        secret: Option<Arc<SealedSecret>>,
     ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (orders, order_queue) = mpsc::unbounded_channel();
@@ -85,7 +85,7 @@ impl Account {
                 name,
                 identity,
                 signer,
-                secret: secret.map(Arc::new),
+                secret,
                 terms: terms_reader,
             },
             view_writer,
@@ -115,9 +115,9 @@ impl Account {
 
     /// The account was added once more: other times, perhaps another consumer secret, and what failed before
     /// counts no more.
-    pub fn renew(&self, terms: Terms, secret: Option<SealedSecret>) {
+    pub fn renew(&self, terms: Terms, secret: Option<Arc<SealedSecret>>) {
         self.terms.send_replace(terms);
-        self.order(Order::Renew(secret.map(Arc::new)));
+        self.order(Order::Renew(secret));
     }
 
     /// Takes the token away, if one is held, so that it can be revoked. While the agent is locked none is.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::{
     account::{Surrendered, Watch},
     agent::Agent,
-    custody::KeyRejected,
+    custody::{KeyRejected, SealedSecret, Signer},
     error::Failure,
     identity::{Identity, Terms},
     limits::MAX_FIELD_BYTES,
@@ -34,6 +34,16 @@ use self::registry::{Checked, Entry, Registry, invalid_name};
 /// Longest sleep until an account's end is looked at again. The runtime's timers stand still while the
 /// machine is suspended; lifetimes do not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// What a check of an account works with, besides its token.
+pub struct Subject {
+    /// Who it is towards Salesforce.
+    pub identity: Arc<Identity>,
+    /// Its key.
+    pub signer: Arc<dyn Signer>,
+    /// The consumer secret, when one is loaded.
+    pub consumer_secret: Option<Arc<SealedSecret>>,
+}
 
 /// Every loaded account.
 pub struct Accounts {
@@ -83,6 +93,18 @@ impl Accounts {
         let name = permit.account().clone();
         let reply = self.with(&permit, |entry| entry.account.rejected(name, hash))?;
         reply.await
+    }
+
+    /// What a check of the account works with.
+    ///
+    /// # Errors
+    /// [`Failure::NotLoaded`].
+    pub fn subject(&self, permit: &Permit) -> Result<Subject, Failure> {
+        self.with(permit, |entry| Subject {
+            identity: Arc::clone(&entry.identity),
+            signer: Arc::clone(&entry.signer),
+            consumer_secret: entry.consumer_secret.clone(),
+        })
     }
 
     /// The way to each new token of the account.

@@ -87,6 +87,18 @@ impl Failure {
         }
         self
     }
+
+    /// What Salesforce answered, when it refused the exchange itself.
+    #[must_use]
+    pub fn refusal_of_salesforce(&self) -> Option<&SalesforceAnswer> {
+        match self {
+            Self::Exchange(failure) => match &failure.error {
+                ExchangeError::Refused(answer) => Some(answer),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<IdentityRejected> for Failure {

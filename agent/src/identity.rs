@@ -66,6 +66,16 @@ impl Identity {
             username,
         })
     }
+
+    /// The same user and app at another pair of token host and audience.
+    #[must_use]
+    pub fn with_pair(&self, host: TokenHost, audience: Audience) -> Self {
+        Self {
+            host,
+            audience,
+            ..self.clone()
+        }
+    }
 }
 
 impl Terms {

@@ -34,6 +34,8 @@ pub mod token;
 
 pub mod logins;
 
+pub mod check;
+
 pub mod assertion;
 
 pub mod identity;

@@ -138,7 +138,7 @@ impl Stage {
             counters: Counters::default(),
             locked: locks,
         });
-        let secret = introspecting.then(|| agent.custody.seal(b"consumer-secret").expect("sealed"));
+        let secret = introspecting.then(|| Arc::new(agent.custody.seal(b"consumer-secret").expect("sealed")));
         let account = Account::start(
             &agent,
             name(),

@@ -34,6 +34,9 @@ pub(super) struct Registry {
 pub(super) struct Entry {
     pub(super) account: Account,
     pub(super) identity: Arc<Identity>,
+    pub(super) signer: Arc<dyn Signer>,
+    /// For introspection; the account's own, never shared with another.
+    pub(super) consumer_secret: Option<Arc<SealedSecret>>,
     fingerprint: Fingerprint,
     /// Boot time of the last add and of the last use.
     added: Duration,
@@ -100,9 +103,11 @@ impl Registry {
     ) -> Result<Outcome, Failure> {
         let fingerprint = new.signer.fingerprint();
         let full = self.entries.len() >= MAX_ACCOUNTS;
+        let consumer_secret = new.consumer_secret.map(Arc::new);
         let outcome = match self.entries.get_mut(&new.name) {
             Some(entry) if entry.identity == new.identity && entry.fingerprint == fingerprint => {
-                entry.account.renew(new.terms, new.consumer_secret);
+                entry.account.renew(new.terms, consumer_secret.clone());
+                entry.consumer_secret = consumer_secret;
                 (entry.added, entry.used) = (now.boot, now.boot);
                 return Ok(Outcome::Unchanged);
             }
@@ -118,13 +123,15 @@ impl Registry {
             agent,
             new.name.clone(),
             Arc::clone(&new.identity),
-            new.signer,
+            Arc::clone(&new.signer),
             new.terms,
-            new.consumer_secret,
+            consumer_secret.clone(),
         );
         let entry = Entry {
             account,
             identity: new.identity,
+            signer: new.signer,
+            consumer_secret,
             fingerprint,
             added: now.boot,
             used: now.boot,

@@ -6,19 +6,18 @@ use sfkey_proto::{
     PROTOCOL_VERSION,
     sealing::KEY_LIFETIME_SECONDS,
     v1::{
-        AddAccountRequest, AddAccountResponse, CheckAccountRequest, CheckAccountResponse,
-        GetSealingKeyRequest, GetSealingKeyResponse, GetStatusRequest, GetStatusResponse, LockRequest,
-        LockResponse, LockSpec, LoginBudget, Outage, PanicRequest, PanicResponse, RemoveAccountRequest,
-        RemoveAccountResponse, RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest,
-        RevokeTokenResponse, ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec,
-        WhoAmIRequest, WhoAmIResponse, add_account_response::Outcome, agent_service_server::AgentService,
+        AddAccountRequest, AddAccountResponse, CheckAccountRequest, GetSealingKeyRequest,
+        GetSealingKeyResponse, GetStatusRequest, GetStatusResponse, LockRequest, LockResponse, LockSpec,
+        LoginBudget, Outage, PanicRequest, PanicResponse, RemoveAccountRequest, RemoveAccountResponse,
+        RemoveAllAccountsRequest, RemoveAllAccountsResponse, RevokeTokenRequest, RevokeTokenResponse,
+        ShutdownRequest, ShutdownResponse, UnlockRequest, UnlockResponse, UnlockSpec, WhoAmIRequest,
+        WhoAmIResponse, add_account_response::Outcome, agent_service_server::AgentService,
     },
 };
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{Service, revoke::revoke_all};
+use super::{Service, check::FindingStream, revoke::revoke_all};
 use crate::{clock::Now, error::Failure, hardening, peer::Socket};
 
 impl Service {
@@ -240,13 +239,13 @@ impl AgentService for Service {
         Ok(Response::new(self.who(request).await?))
     }
 
-    type CheckAccountStream = Empty<Result<CheckAccountResponse, Status>>;
+    type CheckAccountStream = FindingStream;
 
     async fn check_account(
         &self,
-        _: Request<CheckAccountRequest>,
+        request: Request<CheckAccountRequest>,
     ) -> Result<Response<Self::CheckAccountStream>, Status> {
-        Err(Failure::Unimplemented("CheckAccount").into())
+        Ok(Response::new(self.check(request).await?))
     }
 
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {

@@ -1,6 +1,7 @@
 //! The gRPC services: one short method a verb, request → permit → account → reply, and no logic of their own.
 
 mod agent_service;
+mod check;
 mod gate;
 mod revoke;
 mod server;

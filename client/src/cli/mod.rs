@@ -2,6 +2,7 @@
 
 mod add;
 mod audit;
+mod doctor;
 mod exec;
 mod import;
 mod keygen;
@@ -22,6 +23,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 pub(crate) use self::{
     add::AddArgs,
     audit::AuditArgs,
+    doctor::DoctorArgs,
     exec::ExecArgs,
     import::ImportArgs,
     keygen::KeygenArgs,
@@ -93,6 +95,8 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Ask Salesforce who an account's token belongs to
     Whoami(WhoamiArgs),
+    /// Find out what is wrong, and what to do about it
+    Doctor(DoctorArgs),
     /// Unload an account, its key and its token
     Remove(RemoveArgs),
     /// Lock the agent with a passphrase: no key can be used and no token is served
@@ -125,6 +129,7 @@ impl Cli {
                 | Command::Lock(_)
                 | Command::Unlock(_)
                 | Command::Whoami(_)
+                | Command::Doctor(_)
                 | Command::Revoke(_)
                 | Command::Panic(_)
                 | Command::Stop => false,

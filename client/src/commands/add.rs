@@ -135,6 +135,7 @@ fn typed_entry(args: &AddArgs, environment: &Environment) -> Result<AccountEntry
             .transpose()?,
         passphrase: file(&args.passphrase_file),
         consumer_secret: file(&args.consumer_secret_file),
+        certificate: None,
         lifetime: args.lifetime,
         idle: args.idle,
         session_timeout: args.session_timeout,

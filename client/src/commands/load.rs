@@ -21,7 +21,7 @@ use crate::{
 const ATTEMPTS: u32 = 3;
 
 /// The token host when none is given.
-const DEFAULT_LOGIN_URL: &str = "https://login.salesforce.com";
+pub(super) const DEFAULT_LOGIN_URL: &str = "https://login.salesforce.com";
 
 /// Whether a passphrase may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,7 +287,7 @@ async fn is_loaded(agent: &Client, name: &AccountName) -> Result<bool, Failure> 
 
 /// The account that is meant: the one named, else the configuration's default one, else its only one while
 /// the agent holds none at all.
-fn wanted(named: &str, config: &Config, loaded: u32) -> Option<AccountName> {
+pub(super) fn wanted(named: &str, config: &Config, loaded: u32) -> Option<AccountName> {
     if !named.is_empty() {
         return named.parse().ok();
     }

@@ -2,6 +2,7 @@
 
 mod add;
 pub(crate) mod audit;
+mod doctor;
 mod exec;
 mod import;
 mod keygen;
@@ -100,6 +101,7 @@ pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result
         Command::Remove(args) => remove::run(invocation, args).await,
         Command::Lock(args) => lock::lock(invocation, args).await,
         Command::Unlock(args) => lock::unlock(invocation, args).await,
+        Command::Doctor(args) => doctor::run(invocation, args).await,
         Command::Whoami(args) => whoami::run(invocation, args).await,
         Command::Revoke(args) => revoke::run(invocation, args).await,
         Command::Panic(PanicArgs {}) => panic::run(invocation).await,

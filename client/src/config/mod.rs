@@ -63,6 +63,8 @@ pub(crate) struct AccountEntry {
     pub(crate) key: Option<Reference>,
     pub(crate) passphrase: Option<Reference>,
     pub(crate) consumer_secret: Option<Reference>,
+    /// The file of the certificate that the app has. It is public.
+    pub(crate) certificate: Option<PathBuf>,
     /// Seconds.
     pub(crate) lifetime: Option<u32>,
     /// Seconds.
@@ -88,6 +90,7 @@ impl AccountEntry {
             }),
             key: self.key.or(other.key),
             consumer_secret: self.consumer_secret.or(other.consumer_secret),
+            certificate: self.certificate.or(other.certificate),
             lifetime: self.lifetime.or(other.lifetime),
             idle: self.idle.or(other.idle),
             session_timeout: self.session_timeout.or(other.session_timeout),
@@ -230,7 +233,7 @@ impl Reader<'_> {
                 "lifetime" => entry.lifetime = Some(self.duration(key, text, item)?),
                 "idle" => entry.idle = Some(self.duration(key, text, item)?),
                 "session_timeout" => entry.session_timeout = Some(self.duration(key, text, item)?),
-                // The certificate is for setup and doctor; loading an account does not need it.
+                "certificate" => entry.certificate = Some(self.base().join(self.environment.expand(text))),
                 _ => {}
             }
         }
@@ -265,8 +268,13 @@ impl Reader<'_> {
         })
     }
 
+    /// What relative paths are relative to.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     fn reference(&self, key: &str, text: &str, item: &Item) -> Result<Reference, Failure> {
-        let base = self.path.parent().unwrap_or(Path::new("/"));
+        let base = self.base();
         let parsed = if key == "key" {
             Reference::parse_key(text, base, self.environment)
         } else {
@@ -364,6 +372,7 @@ mod tests {
             (prod.lifetime, prod.idle, prod.session_timeout),
             (Some(28_800), Some(1800), Some(7200))
         );
+        assert_eq!(prod.certificate, Some("/cfg/sfkey/prod.crt".into()));
         assert_eq!(config.accounts["ci@acme.com"].key, Some(Reference::Keyring));
     }
 

@@ -97,6 +97,13 @@ fn settings(entry: &AccountEntry) -> Vec<(&'static str, String)> {
         ("key", reference(&entry.key)),
         ("passphrase", reference(&entry.passphrase)),
         ("consumer_secret", reference(&entry.consumer_secret)),
+        (
+            "certificate",
+            entry
+                .certificate
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
+        ),
         ("lifetime", length(entry.lifetime)),
         ("idle", length(entry.idle)),
         ("session_timeout", length(entry.session_timeout)),

@@ -1,5 +1,6 @@
 //! The one place that writes to standard output and standard error.
 
+mod check;
 mod json;
 mod text;
 mod token;
@@ -17,6 +18,7 @@ use sfkey::proto::v1::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use check::{Check, Verdict};
 pub(crate) use text::table;
 pub(crate) use token::{TokenFormat, variables};
 
@@ -210,6 +212,22 @@ impl Output {
             text.push('\n');
         }
         write_out(text.as_bytes())
+    }
+
+    /// One finding of `sfkey doctor`. JSON waits for all of them.
+    pub(crate) fn check(&self, check: &Check) -> Result<(), Failure> {
+        match self.is_json() {
+            true => Ok(()),
+            false => write_out(check::line(check).as_bytes()),
+        }
+    }
+
+    /// All of them together.
+    pub(crate) fn checks(&self, checks: &[Check]) -> Result<(), Failure> {
+        match self.is_json() {
+            true => write_json(&check::ChecksObject { checks }),
+            false => write_out(check::summary(checks).as_bytes()),
+        }
     }
 
     /// Tells in a line of text, or a JSON object, what was done.

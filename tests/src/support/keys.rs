@@ -57,6 +57,19 @@ impl TestKey {
         &self.app_key
     }
 
+    /// Another certificate of the same key, in PEM, which ended on New Year's Day of 2020.
+    ///
+    /// # Panics
+    /// When rcgen does not take the key.
+    #[must_use]
+    pub fn ended_certificate(&self) -> String {
+        let pair = rcgen::KeyPair::from_pem(self.pkcs8_pem()).expect("a key that rcgen takes");
+        let mut params = rcgen::CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        params.self_signed(&pair).expect("the parameters are valid").pem()
+    }
+
     /// PKCS#1 DER, as the agent takes it.
     #[must_use]
     pub fn pkcs1_der(&self) -> &[u8] {

@@ -2,6 +2,7 @@
 
 mod add;
 mod bench;
+mod doctor;
 mod errors;
 mod exec;
 mod import;
@@ -15,3 +16,4 @@ mod state;
 mod terminal;
 mod token;
 mod trust;
+mod verbs;

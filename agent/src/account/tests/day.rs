@@ -155,7 +155,7 @@ fn accounts(org: &Arc<Org>, count: usize, secret: bool) -> (Vec<Account>, watch:
     let start = |number: usize| {
         let mut identity = identity();
         identity.username = format!("user{number}@acme.example");
-        let secret = secret.then(|| agent.custody.seal(b"consumer-secret").expect("sealed"));
+        let secret = secret.then(|| Arc::new(agent.custody.seal(b"consumer-secret").expect("sealed")));
         let name = format!("account{number}").parse().expect("a name");
         Account::start(
             &agent,

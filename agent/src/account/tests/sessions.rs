@@ -62,7 +62,7 @@ async fn a_wrong_consumer_secret_is_not_tried_at_every_token() {
     }
     assert_eq!(stage.script.introspected().len(), 1);
     let secret = stage.agent.custody.seal(b"consumer-secret").expect("sealed");
-    stage.account.renew(Terms::default(), Some(secret));
+    stage.account.renew(Terms::default(), Some(Arc::new(secret)));
     stage.script.then(grant("last", None));
     stage.script.tell(active(2700, 9900));
     let token = stage.ask(60, false).await.expect("a token");
