@@ -9,7 +9,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # Where both binaries stand once they are built.
 DIST = $(TARGET)/dist
 
-.PHONY: help demo test check fuzz build built install clean
+.PHONY: help demo test check fuzz build built man completions install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,16 +41,35 @@ build: ## sfkey-agent, and sfkey linked statically, for release
 	@install -D $(TARGET)/$(HOST)/release/sfkey $(DIST)/sfkey
 	@ldd $(DIST)/sfkey 2>&1 | grep -q -E 'statically linked|not a dynamic executable' || \
 		{ echo 'error: $(DIST)/sfkey is linked dynamically' >&2; exit 1; }
+	@$(MAKE) --no-print-directory man completions
 	@ls -l $(DIST)/sfkey-agent $(DIST)/sfkey
+
+# The client writes its own pages. The agent carries no writer of pages: its page is its help.
+man: built ## manual pages of both programs, from what was built
+	@rm -rf $(DIST)/man && $(DIST)/sfkey manual $(DIST)/man
+	@$(DIST)/sfkey-agent --help | sed -e 's/\\/\\e/g' -e 's/-/\\-/g' -e 's/^\./\\\&./' | \
+		sed -e '1i .TH sfkey\\-agent 1' -e '1i .SH NAME' \
+			-e '1i sfkey\\-agent \\- holds Salesforce private keys and serves access tokens' \
+			-e '1i .SH DESCRIPTION' -e '1i .nf' >$(DIST)/man/sfkey-agent.1
+
+completions: built ## completion scripts for bash, zsh and fish, from what was built
+	@mkdir -p $(DIST)/completions
+	@$(DIST)/sfkey completions bash >$(DIST)/completions/sfkey
+	@$(DIST)/sfkey completions zsh >$(DIST)/completions/_sfkey
+	@$(DIST)/sfkey completions fish >$(DIST)/completions/sfkey.fish
 
 built:
 	@test -x $(DIST)/sfkey && test -x $(DIST)/sfkey-agent || \
 		{ echo 'error: nothing is built yet' >&2; echo 'try: make build' >&2; exit 1; }
 
 # Under sudo only what was built before is copied: root should build nothing in a user's tree.
-install: $(if $(SUDO_UID),built,build) ## sfkey and sfkey-agent into PREFIX/bin; PREFIX and DESTDIR as usual
+install: $(if $(SUDO_UID),built,build) ## programs, manual pages and completions below PREFIX; DESTDIR as usual
 	install -D -m 0755 $(DIST)/sfkey $(DESTDIR)$(PREFIX)/bin/sfkey
 	install -D -m 0755 $(DIST)/sfkey-agent $(DESTDIR)$(PREFIX)/bin/sfkey-agent
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(DIST)/man/*.1
+	install -D -m 0644 $(DIST)/completions/sfkey $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sfkey
+	install -D -m 0644 $(DIST)/completions/_sfkey $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sfkey
+	install -D -m 0644 $(DIST)/completions/sfkey.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sfkey.fish
 
 clean: ## remove what was built and installed for tests
 	$(CARGO) clean

@@ -22,6 +22,21 @@ const MAX_BYTES: usize = 4096;
 /// Largest file that is read to find one.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
+/// How long before its end, in seconds, a certificate is spoken of: replacing it at the app takes a person, an
+/// approval perhaps, and a cut-over.
+const NOTICE_SECONDS: i64 = 30 * 24 * 3600;
+
+/// Where a certificate stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// More than the notice is left.
+    Good,
+    /// It ends soon.
+    Ending,
+    /// It has ended.
+    Ended,
+}
+
 /// A certificate that can be given to Salesforce.
 pub(crate) struct Certificate {
     pem: String,
@@ -100,6 +115,20 @@ impl Certificate {
         } else {
             Ok(())
         }
+    }
+
+    /// Where it stands at `now`.
+    pub(crate) fn life(&self, now: Timestamp) -> Life {
+        match self.ends_at.as_second().saturating_sub(now.as_second()) {
+            ..=0 => Life::Ended,
+            1..=NOTICE_SECONDS => Life::Ending,
+            _ => Life::Good,
+        }
+    }
+
+    /// Whether it is the key's.
+    pub(crate) fn is_of(&self, key: &PrivateKey) -> bool {
+        self.spki == key.spki_der()
     }
 
     /// The certificate as PEM.

@@ -93,6 +93,11 @@ impl Failure {
         }
     }
 
+    /// The end of checks of which one failed, and which are told. Nothing more is said.
+    pub(crate) fn of_checks() -> Self {
+        Self::new(Cause::Io, "a check failed", "").told()
+    }
+
     /// A failure of the agent's table that is found on this side.
     pub(crate) fn refused(reason: Reason, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::from(Refusal::new(reason, message, fix))
@@ -141,6 +146,17 @@ impl Failure {
     pub(crate) fn salesforce_error(&self) -> Option<(&str, &str)> {
         let answer = self.salesforce.as_ref()?;
         Some((&answer.error, &answer.error_description))
+    }
+
+    /// Whether the account that was named is not loaded.
+    pub(crate) fn is_of_unloaded_account(&self) -> bool {
+        self.reason == Reason::AccountNotLoaded.as_str()
+    }
+
+    /// The same failure, for somebody who probably meant another account.
+    pub(crate) fn did_you_mean(mut self, name: &str) -> Self {
+        self.message = format!("{}; did you mean {name}?", self.message);
+        self
     }
 
     /// The same failure, told of one account among several.

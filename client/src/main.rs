@@ -3,6 +3,7 @@
 //! ```text
 //! cli         what can be typed
 //! commands    one file a command
+//! certificate when the certificate at an app ends
 //! config      the configuration file: accounts, and where their secrets are kept
 //! certificate X.509: whose it is, when it ends
 //! metadata    an External Client App as source that can be deployed
@@ -37,7 +38,7 @@ use crate::{
     cli::Cli,
     commands::Invocation,
     exit::{Cause, Failure},
-    output::Output,
+    output::{Output, style::Colour},
 };
 
 /// Wipes every block when it is freed: the copies of keys, passphrases and tokens that parsers and HTTP/2
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     let typed: Vec<OsString> = env::args_os().collect();
     let (output, done) = match Cli::try_parse_from(&typed) {
         Ok(cli) => {
-            let output = Output::new(cli.wants_json());
+            let output = Output::new(cli.wants_json()).at(cli.volume());
             let done = run(cli, &output);
             (output, done)
         }
@@ -82,12 +83,8 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
                 "check ulimit -n",
             )
         })?;
-    let invocation = Invocation {
-        environment: Environment::of_process(),
-        socket: cli.socket,
-        output,
-        now: Timestamp::now(),
-    };
+    let environment = Environment::of_process();
+    let invocation = Invocation::new(environment, cli.socket, output, Timestamp::now());
     let done = runtime.block_on(commands::run(&invocation, cli.command));
     // The answer is written; whatever the connection still wants to do can be left undone.
     runtime.shutdown_background();
@@ -98,9 +95,12 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
 fn not_understood(error: &clap::Error, typed: &[OsString]) -> Result<(), Failure> {
     let text = error.to_string();
     match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if Colour::of_output().is_on() => {
+            Output::help(&error.render().ansi().to_string())
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Output::help(&text),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Err(Failure::new(Cause::Usage, "no command was given", "sfkey --help"))
+            Err(Failure::new(Cause::Usage, "no command was given", help_of(typed)))
         }
         _ => Err(usage_failure(&text, typed)),
     }
@@ -111,18 +111,22 @@ fn usage_failure(text: &str, typed: &[OsString]) -> Failure {
     let first = text.split("\n\n").next().unwrap_or_default();
     let message: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    let known = Cli::command();
-    let command = typed.iter().skip(1).find_map(|word| known.find_subcommand(word));
-    let help = || match command {
-        Some(command) if command.get_name() == "exec" => "sfkey exec NAME -- COMMAND …".to_owned(),
-        Some(command) => format!("sfkey {} --help", command.get_name()),
-        None => "sfkey --help".to_owned(),
-    };
     Failure::new(
         Cause::Usage,
         message.join(" "),
-        tip.map_or_else(help, str::to_owned),
+        tip.map_or_else(|| help_of(typed), str::to_owned),
     )
+}
+
+/// Where to read how the command that was typed is used.
+fn help_of(typed: &[OsString]) -> String {
+    let known = Cli::command();
+    let command = typed.iter().skip(1).find_map(|word| known.find_subcommand(word));
+    match command {
+        Some(command) if command.get_name() == "exec" => "sfkey exec NAME -- COMMAND …".to_owned(),
+        Some(command) => format!("sfkey {} --help", command.get_name()),
+        None => "sfkey --help".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +143,7 @@ mod tests {
     fn a_wrong_usage_has_two_lines_and_says_what_would_be_right() {
         for (line, message, fix) in [
             ("sfkey", "no command was given", "sfkey --help"),
+            ("sfkey config", "no command was given", "sfkey config --help"),
             (
                 "sfkey tokn",
                 "unrecognized subcommand 'tokn'",

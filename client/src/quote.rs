@@ -16,6 +16,43 @@ pub(crate) fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// `text` as one word of csh and tcsh, which look for history in single quotes too.
+pub(crate) fn csh(text: &str) -> String {
+    let text = text.replace('\'', r"'\''").replace('!', r"\!");
+    format!("'{}'", text.replace('\n', "\\\n"))
+}
+
+/// `text` as one word of fish. Its single quotes know two escapes.
+pub(crate) fn fish(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
+/// `text` as a verbatim string of PowerShell (about_Quoting_Rules). It takes the typographic single quotes
+/// for the ASCII one; each is doubled.
+pub(crate) fn powershell(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 8);
+    quoted.push('\'');
+    for c in text.chars() {
+        quoted.push(c);
+        if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+            quoted.push(c);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// `text` as a parameter in a configuration file of curl (curl(1), `--config`).
+pub(crate) fn curl(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', r#"\""#);
+    format!(
+        "\"{}\"",
+        text.replace('\n', r"\n")
+            .replace('\r', r"\r")
+            .replace('\t', r"\t")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -43,6 +80,19 @@ mod tests {
             assert_eq!(output.stdout, text.as_bytes(), "{text:?}");
         }
         assert_eq!(shell("a'b!"), r"'a'\''b!'");
+    }
+
+    #[test]
+    fn each_shell_has_rules_of_its_own() {
+        assert_eq!(csh("00D!A'b"), r"'00D\!A'\''b'");
+        assert_eq!(fish(r"a'b\c!"), r"'a\'b\\c!'");
+        // about_Quoting_Rules: "To include a single quotation mark in a single-quoted string, use a second
+        // consecutive single quote"; the tokenizer counts U+2018 to U+201B among them. Nothing else is special.
+        assert_eq!(
+            powershell("00D!A'b`$x\"\u{2019}"),
+            "'00D!A''b`$x\"\u{2019}\u{2019}'"
+        );
+        assert_eq!(curl("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
     }
 
     #[test]

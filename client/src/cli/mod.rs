@@ -3,6 +3,8 @@
 mod add;
 mod audit;
 mod doctor;
+mod completions;
+mod config;
 mod exec;
 mod import;
 mod keygen;
@@ -18,12 +20,14 @@ mod whoami;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::{
     add::AddArgs,
     audit::AuditArgs,
     doctor::DoctorArgs,
+    completions::{Completed, CompletionsArgs, WordsArgs},
+    config::{ConfigArgs, ConfigCommand},
     exec::ExecArgs,
     import::ImportArgs,
     keygen::KeygenArgs,
@@ -37,9 +41,15 @@ pub(crate) use self::{
     watch::WatchArgs,
     whoami::WhoamiArgs,
 };
-use crate::output::TokenFormat;
+use crate::output::{TokenFormat, Volume};
 
 const EXIT_CODES: &str = "\
+Examples:
+  sfkey add prod --login-url https://acme.my.salesforce.com --consumer-key 3MVG9… \\
+      --username ci@acme.com --key server.key --default --save
+  sfkey exec prod -- sf data query -q 'SELECT Id FROM Account'
+  sfkey token -o header | curl -H @- https://acme.my.salesforce.com/services/data/
+
 Exit codes:
   0  done                     4  the account is not loaded
   1  failed                   5  the agent is locked
@@ -49,7 +59,8 @@ Exit codes:
 
 Environment:
   SFKEY_ACCOUNT  the account when none is named
-  SFKEY_SOCK     the agent's socket";
+  SFKEY_SOCK     the agent's socket
+  NO_COLOR       no colour on terminals, either; CLICOLOR_FORCE=1: colour everywhere";
 
 /// Heading of the options that every command has.
 const COMMON: &str = "Common options";
@@ -66,6 +77,14 @@ pub(crate) struct Cli {
     /// Print JSON, errors included
     #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
+
+    /// Say nothing but what was asked for, and what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
+    pub(crate) quiet: bool,
+
+    /// Tell on standard error what is done, and with what
+    #[arg(short, long, global = true, help_heading = COMMON)]
+    pub(crate) verbose: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -108,10 +127,37 @@ pub(crate) enum Command {
     /// Wipe every key and token at once, then revoke the tokens
     Panic(PanicArgs),
     /// Stop the agent; it forgets everything
+    #[command(after_help = STOP_EXAMPLES)]
     Stop,
+    /// Find, show or check the configuration
+    Config(ConfigArgs),
+    /// Print a script that completes commands, options and account names
+    Completions(CompletionsArgs),
+    /// What the last of some words can become
+    #[command(hide = true)]
+    CompleteWords(WordsArgs),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual {
+        /// The directory
+        directory: PathBuf,
+    },
 }
 
+const STOP_EXAMPLES: &str = "\
+Examples:
+  sfkey stop";
+
 impl Cli {
+    /// How much is told besides the answer.
+    pub(crate) fn volume(&self) -> Volume {
+        match (self.quiet, self.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (false, false) => Volume::Normal,
+        }
+    }
+
     /// Whether output is JSON, by `--json` or `-o json`.
     pub(crate) fn wants_json(&self) -> bool {
         self.json
@@ -132,9 +178,18 @@ impl Cli {
                 | Command::Doctor(_)
                 | Command::Revoke(_)
                 | Command::Panic(_)
-                | Command::Stop => false,
+                | Command::Stop
+                | Command::Config(_)
+                | Command::Completions(_)
+                | Command::CompleteWords(_)
+                | Command::Manual { .. } => false,
             }
     }
+}
+
+/// The command line as it is defined, for completions and manual pages.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Whether a command line that cannot be understood at least asks for JSON.
@@ -149,7 +204,7 @@ pub(crate) fn seems_to_want_json(typed: &[OsString]) -> bool {
 }
 
 /// A URL as far as its form goes; which hosts are good is the agent's to say.
-fn url(text: &str) -> Result<String, String> {
+pub(crate) fn url(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
@@ -179,8 +234,6 @@ fn plain(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -194,13 +247,15 @@ mod tests {
 
     #[test]
     fn every_command_shows_examples_in_its_help() {
-        for command in Cli::command()
-            .get_subcommands()
-            .filter(|command| command.get_name() != "stop")
-        {
+        fn examine(command: &clap::Command) {
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains("Examples:"), "{}", command.get_name());
+            visible(command).for_each(examine);
         }
+        fn visible(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+            command.get_subcommands().filter(|command| !command.is_hide_set())
+        }
+        visible(&Cli::command()).for_each(examine);
     }
 
     #[test]

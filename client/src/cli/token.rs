@@ -3,12 +3,19 @@
 use clap::Args;
 use sfkey::proto::AccountName;
 
-use crate::{duration, output::TokenFormat, secrets::Rejected};
+use crate::{
+    duration,
+    output::{Shell, TokenFormat},
+    secrets::Rejected,
+};
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
   sfkey token prod -o header | curl -H @- https://acme.my.salesforce.com/services/data/v62.0/limits
   eval \"$(sfkey token prod -o env)\"
+  sfkey token prod -o curl | curl --config - https://acme.my.salesforce.com/services/data/
+  sfkey token prod -o env --shell fish | source
+  sfkey token prod -o dotenv > .env      for one container, say; it holds the token
   sfkey token prod --json | jq -r .instance_url
   sfkey token prod --min-valid 30m       before a long job
   printf %s \"$TOKEN\" | sfkey token prod --rejected -
@@ -21,7 +28,9 @@ pub(crate) struct TokenArgs {
     /// Account [default: SFKEY_ACCOUNT, else the agent's default account, else the only one loaded]
     pub(crate) name: Option<AccountName>,
 
-    /// What to print: the token alone, json, env (export lines for eval), or header (Authorization: Bearer …)
+    /// What to print: token (the token alone), json, env (lines for a shell's eval), header (Authorization:
+    /// Bearer …), curl (a configuration for curl), dotenv (a .env file), or sf (as sf org auth
+    /// show-access-token --json does)
     #[arg(
         short,
         long,
@@ -31,6 +40,10 @@ pub(crate) struct TokenArgs {
         hide_possible_values = true
     )]
     pub(crate) output: TokenFormat,
+
+    /// With -o env: the shell that reads it, which is sh, csh, fish or powershell [default: sh]
+    #[arg(long, value_enum, value_name = "SHELL", hide_possible_values = true)]
+    pub(crate) shell: Option<Shell>,
 
     /// The token must stay valid at least this long: 5m
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1m")]

@@ -27,7 +27,8 @@ pub(crate) struct WatchArgs {
     /// Account [default: SFKEY_ACCOUNT, else the agent's default account, else the only one loaded]
     pub(crate) name: Option<AccountName>,
 
-    /// What to print, or write to the file: the token alone, json (one object a line), env, or header
+    /// What to print, or write to the file: the token alone, json (one object a line), env, header, curl,
+    /// dotenv, or sf
     #[arg(
         short,
         long,

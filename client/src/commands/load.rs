@@ -20,9 +20,6 @@ use crate::{
 /// How often a passphrase may be typed before sfkey gives up.
 const ATTEMPTS: u32 = 3;
 
-/// The token host when none is given.
-pub(super) const DEFAULT_LOGIN_URL: &str = "https://login.salesforce.com";
-
 /// Whether a passphrase may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prompting {
@@ -107,7 +104,7 @@ impl<'a> Loading<'a> {
         spec.login_url = entry
             .login_url
             .clone()
-            .unwrap_or_else(|| DEFAULT_LOGIN_URL.to_owned());
+            .unwrap_or_else(|| config::DEFAULT_LOGIN_URL.to_owned());
         spec.audience = text(&entry.audience);
         spec.consumer_key = text(&entry.consumer_key);
         spec.username = text(&entry.username);

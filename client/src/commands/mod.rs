@@ -3,23 +3,28 @@
 mod add;
 pub(crate) mod audit;
 mod doctor;
+mod certificates;
+mod completions;
+mod config;
 mod exec;
 mod import;
 mod keygen;
 mod list;
 mod load;
 mod lock;
+mod manual;
 mod panic;
 mod remove;
 mod revoke;
 mod setup;
+mod similar;
 mod status;
 mod stop;
 mod token;
 mod watch;
 mod whoami;
 
-use std::path::PathBuf;
+use std::{cell::OnceCell, path::PathBuf};
 
 use jiff::Timestamp;
 use sfkey::{Client, Environment, connect, proto::AccountName};
@@ -40,23 +45,49 @@ pub(crate) struct Invocation<'a> {
     pub(crate) output: &'a Output,
     /// When the command was started.
     pub(crate) now: Timestamp,
+    /// The account that the command turned out to be about, when one was named.
+    named: OnceCell<String>,
 }
 
-impl Invocation<'_> {
+impl<'a> Invocation<'a> {
+    pub(crate) fn new(
+        environment: Environment,
+        socket: Option<PathBuf>,
+        output: &'a Output,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            environment,
+            socket,
+            output,
+            now,
+            named: OnceCell::new(),
+        }
+    }
+
     /// Connects to the agent.
     async fn connect(&self) -> Result<Client, Failure> {
         let socket = connect::socket_path(self.socket.as_deref(), &self.environment)?;
+        self.output
+            .note(&format!("asking the agent at {}", socket.display()));
         Ok(Client::connect_to(&socket).await?)
     }
 
     /// Connects to an agent that may be sent a secret, and to no other.
     async fn connect_trusted(&self) -> Result<Client, Failure> {
         let socket = connect::socket_path(self.socket.as_deref(), &self.environment)?;
+        self.output
+            .note(&format!("asking the agent at {}", socket.display()));
         Ok(Client::connect_trusted(&socket).await?)
     }
 
     /// The account that is meant: the one named, else `SFKEY_ACCOUNT`, else empty, and the agent decides.
     fn account(&self, named: Option<&AccountName>) -> Result<String, Failure> {
+        let name = self.meant(named)?;
+        Ok(self.named.get_or_init(|| name).clone())
+    }
+
+    fn meant(&self, named: Option<&AccountName>) -> Result<String, Failure> {
         let variable = match (named, &self.environment.account) {
             (Some(name), _) => return Ok(name.to_string()),
             (None, None) => return Ok(String::new()),
@@ -85,8 +116,15 @@ fn here() -> Result<PathBuf, Failure> {
     })
 }
 
-/// Runs one command to its end.
+/// Runs one command to its end. Whoever mistyped an account's name is told the one that was probably meant.
 pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result<(), Failure> {
+    match run_command(invocation, command).await {
+        Err(failure) if failure.is_of_unloaded_account() => Err(similar::suggest(invocation, failure).await),
+        done => done,
+    }
+}
+
+async fn run_command(invocation: &Invocation<'_>, command: Command) -> Result<(), Failure> {
     match command {
         Command::Import(args) => import::run(invocation, args).await,
         Command::Setup(args) => setup::run(invocation, args).await,
@@ -106,6 +144,10 @@ pub(crate) async fn run(invocation: &Invocation<'_>, command: Command) -> Result
         Command::Revoke(args) => revoke::run(invocation, args).await,
         Command::Panic(PanicArgs {}) => panic::run(invocation).await,
         Command::Stop => stop::run(invocation).await,
+        Command::Config(args) => config::run(invocation, &args),
+        Command::Completions(args) => completions::script(&args),
+        Command::CompleteWords(args) => completions::words(invocation, args).await,
+        Command::Manual { directory } => manual::run(&directory),
     }
 }
 
@@ -114,15 +156,12 @@ mod tests {
     use super::*;
 
     fn account(named: Option<&str>, variable: Option<&str>) -> Result<String, Failure> {
-        let invocation = Invocation {
-            environment: Environment {
-                account: variable.map(Into::into),
-                ..Environment::default()
-            },
-            socket: None,
-            output: &Output::new(false),
-            now: Timestamp::UNIX_EPOCH,
+        let environment = Environment {
+            account: variable.map(Into::into),
+            ..Environment::default()
         };
+        let output = Output::new(false);
+        let invocation = Invocation::new(environment, None, &output, Timestamp::UNIX_EPOCH);
         let named: Option<AccountName> = named.map(|name| name.parse().expect("a name"));
         invocation.account(named.as_ref())
     }

@@ -15,7 +15,7 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: RemoveArgs) -> Result
     let agent = invocation.connect().await?;
     match args.name {
         Some(name) => {
-            agent.remove(name.as_str()).await?;
+            agent.remove(&invocation.account(Some(&name))?).await?;
             let removed = Removed { removed: 1 };
             invocation.output.done(&format!("Removed {name}."), &removed)
         }

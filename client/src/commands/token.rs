@@ -12,11 +12,15 @@ use super::{
 use crate::{
     cli::TokenArgs,
     exit::{Cause, Failure},
-    output::{Output, TokenFormat},
+    output::{Output, Shell, TokenFormat},
 };
+
+/// What takes its time when a command does.
+const WAITING: &str = "Waiting for Salesforce";
 
 pub(super) async fn run(invocation: &Invocation<'_>, args: TokenArgs) -> Result<(), Failure> {
     let format = format(args.output, invocation.output.is_json())?;
+    let shell = shell(args.shell, format)?;
     if !args.show && Output::is_terminal() {
         return Err(would_stay_on_the_screen("sfkey token -o header | curl -H @- …"));
     }
@@ -32,7 +36,7 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: TokenArgs) -> Result<
         }
         Some(place) => report(invocation, &account, &place.read()?, !args.no_load).await?,
     };
-    invocation.output.token(&token, format)
+    invocation.output.token(&token, format, shell)
 }
 
 /// Gets a token from the agent, and loads the account when the agent does not have it and `may_load`.
@@ -43,12 +47,14 @@ pub(super) async fn obtain(
     may_load: bool,
 ) -> Result<Token, Failure> {
     let agent = invocation.connect().await?;
-    match agent.request_token(request.clone()).await {
+    let output = invocation.output;
+    let asked = agent.request_token(request.clone());
+    match output.patiently(WAITING, asked).await {
         Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
             let named = std::mem::take(&mut request.account);
             let loaded = load::on_demand(invocation, &agent, &named, refusal, Prompting::Allowed).await?;
             request.account = loaded.to_string();
-            Ok(agent.request_token(request).await?)
+            Ok(output.patiently(WAITING, agent.request_token(request)).await?)
         }
         answer => Ok(answer?),
     }
@@ -63,7 +69,8 @@ async fn report(
     may_load: bool,
 ) -> Result<Token, Failure> {
     let agent = invocation.connect().await?;
-    match agent.report_rejected(account, rejected).await {
+    let reported = agent.report_rejected(account, rejected);
+    match invocation.output.patiently(WAITING, reported).await {
         Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
             let loaded = load::on_demand(invocation, &agent, account, refusal, Prompting::Allowed).await?;
             Ok(agent.report_rejected(loaded.as_str(), rejected).await?)
@@ -77,11 +84,23 @@ pub(super) fn format(output: TokenFormat, json: bool) -> Result<TokenFormat, Fai
     match (output, json) {
         (output, false) => Ok(output),
         (TokenFormat::Token | TokenFormat::Json, true) => Ok(TokenFormat::Json),
-        (TokenFormat::Env | TokenFormat::Header, true) => Err(Failure::new(
+        (_, true) => Err(Failure::new(
             Cause::Usage,
             "--json and another form of output contradict each other",
             "give one of them: --json, or -o env, or -o header",
         )),
+    }
+}
+
+/// Only variables are written for a shell.
+fn shell(shell: Option<Shell>, format: TokenFormat) -> Result<Shell, Failure> {
+    match shell {
+        Some(_) if format != TokenFormat::Env => Err(Failure::new(
+            Cause::Usage,
+            "--shell says how variables are written, and none are asked for",
+            "sfkey token -o env --shell …",
+        )),
+        shell => Ok(shell.unwrap_or_default()),
     }
 }
 
@@ -100,12 +119,17 @@ mod tests {
 
     #[test]
     fn json_is_a_form_and_no_other() {
-        use TokenFormat::{Env, Header, Json, Token};
-        for plain in [Token, Json, Env, Header] {
+        use TokenFormat::{Curl, Dotenv, Env, Header, Json, Sf, Token};
+        for plain in [Token, Json, Env, Header, Curl, Dotenv, Sf] {
             assert_eq!(format(plain, false).expect("as it is"), plain);
         }
         assert_eq!(format(Token, true).expect("JSON"), Json);
         assert_eq!(format(Json, true).expect("JSON"), Json);
-        assert!(format(Env, true).is_err() && format(Header, true).is_err());
+        for other in [Env, Header, Curl, Dotenv, Sf] {
+            assert!(format(other, true).is_err());
+        }
+        assert_eq!(shell(None, Token).expect("none"), Shell::Sh);
+        assert_eq!(shell(Some(Shell::Fish), Env).expect("fish"), Shell::Fish);
+        assert!(shell(Some(Shell::Sh), Header).is_err());
     }
 }

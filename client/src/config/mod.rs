@@ -1,6 +1,8 @@
 //! The configuration file: which accounts there are, and where their secrets are kept.
 
+mod check;
 mod save;
+mod show;
 
 pub(crate) use save::replace;
 
@@ -15,12 +17,19 @@ use std::{
 use sfkey::{Environment, proto::AccountName};
 use toml_edit::{Document, Item, TableLike};
 
+pub(crate) use self::{
+    check::check,
+    show::{Setting, Source},
+};
 use crate::{
-    duration,
+    cli, duration,
     exit::{Cause, Failure, words},
     quote,
     secrets::Reference,
 };
+
+/// Where accounts log in that name no other place.
+pub(crate) const DEFAULT_LOGIN_URL: &str = "https://login.salesforce.com";
 
 /// Writable by the group or by everybody.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -63,7 +72,7 @@ pub(crate) struct AccountEntry {
     pub(crate) key: Option<Reference>,
     pub(crate) passphrase: Option<Reference>,
     pub(crate) consumer_secret: Option<Reference>,
-    /// The file of the certificate that the app has. It is public.
+    /// The file of the certificate that the app has, for telling in time when it expires.
     pub(crate) certificate: Option<PathBuf>,
     /// Seconds.
     pub(crate) lifetime: Option<u32>,
@@ -110,29 +119,45 @@ impl Config {
         let Some(path) = path(environment) else {
             return Ok(Self::default());
         };
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                require_owner_only(&path, environment.uid)?;
-                Self::parse(&text, &path, environment)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(Failure::new(
-                Cause::Config,
-                format!("cannot read {}: {}", path.display(), words(&error)),
-                format!("look at it: ls -l {}", quote::word(&path.to_string_lossy())),
-            )),
+        let Some(text) = read_text(&path)? else {
+            return Ok(Self::default());
+        };
+        require_owner_only(&path, environment.uid)?;
+        let (config, problems) = Self::parse(&text, &path, environment);
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(config),
         }
     }
 
-    fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Self, Failure> {
-        let reader = Reader {
+    /// What the text says, as far as it is right, and everything that is not, from top to bottom.
+    fn parse(text: &str, path: &Path, environment: &Environment) -> (Self, Vec<Failure>) {
+        let mut reader = Reader {
             text,
             path,
             environment,
+            problems: Vec::new(),
         };
-        let document = Document::parse(text)
-            .map_err(|error| reader.failure(error.span(), error.message().trim(), "correct that line"))?;
-        reader.config(document.as_table())
+        match Document::parse(text) {
+            Ok(document) => (reader.config(document.as_table()), reader.problems),
+            Err(error) => {
+                let problem = reader.failure(error.span(), error.message().trim(), "correct that line");
+                (Self::default(), vec![problem])
+            }
+        }
+    }
+}
+
+/// The text of the file; `None` when there is none.
+fn read_text(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(
+            Cause::Config,
+            format!("cannot read {}: {}", path.display(), words(&error)),
+            format!("look at it: ls -l {}", quote::word(&path.to_string_lossy())),
+        )),
     }
 }
 
@@ -161,83 +186,123 @@ fn require_owner_only(path: &Path, own: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Walks through the file and says the line of whatever is not right.
+/// Walks through the file, takes what is right, and says the line of whatever is not.
 struct Reader<'a> {
     text: &'a str,
     path: &'a Path,
     environment: &'a Environment,
+    problems: Vec<Failure>,
+}
+
+/// The line, from 1, on which the byte at `offset` stands.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())]
+        .split(|b| *b == b'\n')
+        .count()
 }
 
 impl Reader<'_> {
     fn failure(&self, span: Option<Range<usize>>, message: &str, fix: &str) -> Failure {
-        let line = |at: usize| {
-            self.text.as_bytes()[..at.min(self.text.len())]
-                .split(|b| *b == b'\n')
-                .count()
-        };
-        let line = span.map_or_else(String::new, |span| format!(", line {}", line(span.start)));
+        let line = span.map_or_else(String::new, |span| {
+            format!(", line {}", line_of(self.text, span.start))
+        });
         let place = format!("{}{line}", self.path.display());
         Failure::new(Cause::Config, format!("{place}: {message}"), fix)
     }
 
-    fn config(&self, table: &dyn TableLike) -> Result<Config, Failure> {
+    /// The value, or one problem more.
+    fn take<T>(&mut self, read: Result<T, Failure>) -> Option<T> {
+        read.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn config(&mut self, table: &dyn TableLike) -> Config {
         let mut config = Config::default();
         for (key, item) in table.iter() {
             match key {
-                "default_account" => config.default_account = Some(self.name(self.string(key, item)?, item)?),
-                "accounts" => config.accounts = self.accounts(item)?,
-                unknown => return Err(self.unknown_key(table, unknown, &TOP_KEYS)),
+                "default_account" => {
+                    let name = self.string(key, item).and_then(|text| self.name(text, item));
+                    config.default_account = self.take(name);
+                }
+                "accounts" => config.accounts = self.accounts(item),
+                unknown => {
+                    let problem = self.unknown_key(table, unknown, &TOP_KEYS);
+                    self.problems.push(problem);
+                }
             }
         }
-        match &config.default_account {
-            Some(name) if !config.accounts.contains_key(name) => {
-                let item = table.get("default_account");
-                let message = format!("default_account names {name}, and there is no [accounts.{name}]");
-                let names = config.accounts.keys().map(AccountName::as_str);
-                let fix = match similar(name.as_str(), names) {
-                    Some(other) => format!("default_account = \"{other}\""),
-                    None => format!("sfkey add {name} --save …, or remove the line"),
-                };
-                Err(self.failure(item.and_then(Item::span), &message, &fix))
-            }
-            _ => Ok(config),
+        if let Some(name) = &config.default_account
+            && !config.accounts.contains_key(name)
+        {
+            let problem = self.no_such_default(table, name, &config);
+            self.problems.push(problem);
         }
+        config
     }
 
-    fn accounts(&self, item: &Item) -> Result<BTreeMap<AccountName, AccountEntry>, Failure> {
-        let accounts = self.table("accounts", item)?;
+    fn no_such_default(&self, table: &dyn TableLike, name: &AccountName, config: &Config) -> Failure {
+        let message = format!("default_account names {name}, and there is no [accounts.{name}]");
+        let names = config.accounts.keys().map(AccountName::as_str);
+        let fix = match similar(name.as_str(), names) {
+            Some(other) => format!("default_account = \"{other}\""),
+            None => format!("sfkey add {name} --save …, or remove the line"),
+        };
+        let item = table.get("default_account");
+        self.failure(item.and_then(Item::span), &message, &fix)
+    }
+
+    fn accounts(&mut self, item: &Item) -> BTreeMap<AccountName, AccountEntry> {
         let mut entries = BTreeMap::new();
+        let accounts = self.table("accounts", item);
+        let Some(accounts) = self.take(accounts) else {
+            return entries;
+        };
         for (name, item) in accounts.iter() {
-            let name = self.name(name, item)?;
-            let entry = self.entry(self.table(&format!("accounts.{name}"), item)?)?;
-            entries.insert(name, entry);
+            let name = self.name(name, item);
+            let Some(name) = self.take(name) else { continue };
+            let table = self.table(&format!("accounts.{name}"), item);
+            if let Some(table) = self.take(table) {
+                let entry = self.entry(table);
+                entries.insert(name, entry);
+            }
         }
-        Ok(entries)
+        entries
     }
 
-    fn entry(&self, table: &dyn TableLike) -> Result<AccountEntry, Failure> {
+    fn entry(&mut self, table: &dyn TableLike) -> AccountEntry {
         let mut entry = AccountEntry::default();
         for (key, item) in table.iter() {
-            if !ACCOUNT_KEYS.contains(&key) {
-                return Err(self.unknown_key(table, key, &ACCOUNT_KEYS));
-            }
-            let text = self.string(key, item)?;
-            match key {
-                "login_url" => entry.login_url = Some(text.to_owned()),
-                "audience" => entry.audience = Some(text.to_owned()),
-                "consumer_key" => entry.consumer_key = Some(text.to_owned()),
-                "username" => entry.username = Some(text.to_owned()),
-                "key" => entry.key = Some(self.reference(key, text, item)?),
-                "passphrase" => entry.passphrase = Some(self.reference(key, text, item)?),
-                "consumer_secret" => entry.consumer_secret = Some(self.reference(key, text, item)?),
-                "lifetime" => entry.lifetime = Some(self.duration(key, text, item)?),
-                "idle" => entry.idle = Some(self.duration(key, text, item)?),
-                "session_timeout" => entry.session_timeout = Some(self.duration(key, text, item)?),
-                "certificate" => entry.certificate = Some(self.base().join(self.environment.expand(text))),
-                _ => {}
-            }
+            let read = if ACCOUNT_KEYS.contains(&key) {
+                self.string(key, item)
+                    .and_then(|text| self.setting(&mut entry, key, text, item))
+            } else {
+                Err(self.unknown_key(table, key, &ACCOUNT_KEYS))
+            };
+            self.take(read);
         }
-        Ok(entry)
+        entry
+    }
+
+    fn setting(&self, entry: &mut AccountEntry, key: &str, text: &str, item: &Item) -> Result<(), Failure> {
+        match key {
+            "login_url" => entry.login_url = Some(self.url(key, text, item)?),
+            "audience" => entry.audience = Some(self.url(key, text, item)?),
+            "consumer_key" => entry.consumer_key = Some(text.to_owned()),
+            "username" => entry.username = Some(text.to_owned()),
+            "key" => entry.key = Some(self.reference(key, text, item)?),
+            "passphrase" => entry.passphrase = Some(self.reference(key, text, item)?),
+            "consumer_secret" => entry.consumer_secret = Some(self.reference(key, text, item)?),
+            "lifetime" => entry.lifetime = Some(self.duration(key, text, item)?),
+            "idle" => entry.idle = Some(self.duration(key, text, item)?),
+            "session_timeout" => entry.session_timeout = Some(self.duration(key, text, item)?),
+            "certificate" => entry.certificate = Some(self.base().join(self.environment.expand(text))),
+            _ => unreachable!("{key} is none of ACCOUNT_KEYS"),
+        }
+        Ok(())
+    }
+
+    /// What relative paths are relative to.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     fn string<'i>(&self, key: &str, item: &'i Item) -> Result<&'i str, Failure> {
@@ -268,22 +333,23 @@ impl Reader<'_> {
         })
     }
 
-    /// What relative paths are relative to.
-    fn base(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
-    }
-
     fn reference(&self, key: &str, text: &str, item: &Item) -> Result<Reference, Failure> {
-        let base = self.base();
         let parsed = if key == "key" {
-            Reference::parse_key(text, base, self.environment)
+            Reference::parse_key(text, self.base(), self.environment)
         } else {
-            Reference::parse(text, base, self.environment)
+            Reference::parse(text, self.base(), self.environment)
         };
         parsed.map_err(|error| {
             let fix =
                 format!("put the secret into a file only you can read, and write {key} = \"file:PATH\"");
             self.failure(item.span(), &format!("{key} {error}"), &fix)
+        })
+    }
+
+    fn url(&self, key: &str, text: &str, item: &Item) -> Result<String, Failure> {
+        cli::url(text).map_err(|error| {
+            let fix = format!("{key} = \"https://ORG.my.salesforce.com\", for instance");
+            self.failure(item.span(), &format!("{key}: {error}"), &fix)
         })
     }
 
@@ -331,7 +397,11 @@ mod tests {
             home: Some("/home/me".into()),
             ..Environment::default()
         };
-        Config::parse(text, Path::new("/cfg/sfkey/config.toml"), &environment)
+        let (config, problems) = Config::parse(text, Path::new("/cfg/sfkey/config.toml"), &environment);
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(config),
+        }
     }
 
     #[test]
@@ -368,6 +438,7 @@ mod tests {
             prod.passphrase,
             Some(Reference::Variable("PROD_PASSPHRASE".to_owned()))
         );
+        assert_eq!(prod.certificate, Some("/cfg/sfkey/prod.crt".into()));
         assert_eq!(
             (prod.lifetime, prod.idle, prod.session_timeout),
             (Some(28_800), Some(1800), Some(7200))
@@ -408,6 +479,11 @@ mod tests {
                 "[accounts.a]\nidle = \"30\"",
                 "line 2: idle = \"30\": a duration needs a unit",
                 "idle = \"8h\"",
+            ),
+            (
+                "[accounts.a]\nlogin_url = \"https://me:pw@x\"",
+                "line 2: login_url: only https://HOST",
+                "login_url = \"https://ORG",
             ),
             (
                 "accounts = 1",

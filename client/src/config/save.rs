@@ -82,12 +82,13 @@ fn edit(before: &str, name: &AccountName, entry: &AccountEntry, default: bool) -
 }
 
 /// What of the entry can be saved, in the order in which people read it.
-fn settings(entry: &AccountEntry) -> Vec<(&'static str, String)> {
+pub(super) fn settings(entry: &AccountEntry) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone();
     let reference = |value: &Option<Reference>| {
         let saved = value.as_ref().filter(|value| **value != Reference::StandardInput);
         saved.map(Reference::to_string)
     };
+    let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.display().to_string());
     let length = |value: Option<u32>| value.map(duration::format);
     [
         ("login_url", text(&entry.login_url)),
@@ -97,13 +98,7 @@ fn settings(entry: &AccountEntry) -> Vec<(&'static str, String)> {
         ("key", reference(&entry.key)),
         ("passphrase", reference(&entry.passphrase)),
         ("consumer_secret", reference(&entry.consumer_secret)),
-        (
-            "certificate",
-            entry
-                .certificate
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned()),
-        ),
+        ("certificate", path(&entry.certificate)),
         ("lifetime", length(entry.lifetime)),
         ("idle", length(entry.idle)),
         ("session_timeout", length(entry.session_timeout)),

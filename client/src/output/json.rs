@@ -47,6 +47,31 @@ impl<'a> From<&'a Token> for TokenObject<'a> {
     }
 }
 
+/// What `sfkey token -o sf` prints: the object of `sf org auth show-access-token --json` (plugin-org 6).
+#[derive(Serialize)]
+pub(super) struct SfObject<'a> {
+    status: u8,
+    result: SfResult<'a>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SfResult<'a> {
+    #[serde(rename = "accessToken")]
+    access_token: &'a str,
+}
+
+impl<'a> SfObject<'a> {
+    pub(super) fn new(token: &'a Token, warnings: Vec<String>) -> Self {
+        let access_token = token.access_token.as_str();
+        Self {
+            status: 0,
+            result: SfResult { access_token },
+            warnings,
+        }
+    }
+}
+
 /// What `sfkey list --json` prints.
 #[derive(Serialize)]
 pub(super) struct AccountsObject<'a> {

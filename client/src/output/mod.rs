@@ -1,9 +1,13 @@
 //! The one place that writes to standard output and standard error.
 
 mod check;
+mod findings;
 mod json;
+pub(crate) mod style;
+mod table;
 mod text;
 mod token;
+mod wait;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,20 +23,37 @@ use sfkey::proto::v1::{
 use zeroize::Zeroizing;
 
 pub(crate) use check::{Check, Verdict};
-pub(crate) use text::table;
-pub(crate) use token::{TokenFormat, variables};
+pub(crate) use findings::Finding;
+pub(crate) use table::facts as table;
+pub(crate) use text::local_moment;
+pub(crate) use token::{Shell, TokenFormat, variables};
 
+use self::style::Colour;
 use crate::{
     commands::audit::Record,
+    config::Setting,
     exit::{Failure, escape},
 };
 
 /// Room for one token as JSON, so that the buffer that is wiped is the only one it ever was in.
 const TOKEN_JSON_BYTES: usize = 64 * 1024;
 
+/// How much is told besides the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// The answer and failures.
+    Quiet,
+    /// Warnings too, and what was done.
+    #[default]
+    Normal,
+    /// Every step as well.
+    Verbose,
+}
+
 /// Where a command's words go, and in which form.
 pub(crate) struct Output {
     json: Cell<bool>,
+    volume: Volume,
     /// Warnings of a command that speaks JSON wait for its success: a failure leaves one object alone on
     /// standard error.
     held: RefCell<Vec<String>>,
@@ -44,9 +65,20 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json: Cell::new(json),
+            volume: Volume::default(),
             held: RefCell::default(),
             streaming: Cell::new(false),
         }
+    }
+
+    /// The same at this volume.
+    pub(crate) fn at(self, volume: Volume) -> Self {
+        Self { volume, ..self }
+    }
+
+    /// One for work whose warnings are told in another way.
+    pub(crate) fn silent() -> Self {
+        Self::new(false).at(Volume::Quiet)
     }
 
     /// Whether output is JSON.
@@ -61,19 +93,31 @@ impl Output {
 
     /// Tells something that does not stop the command.
     pub(crate) fn warn(&self, text: &str) {
-        self.say(format!("warning: {}", escape(text)));
+        let word = Colour::of_errors().odd("warning:");
+        self.say(&word, text);
     }
 
     /// Tells something that is good to know.
     pub(crate) fn tell(&self, text: &str) {
-        self.say(format!("note: {}", escape(text)));
+        self.say("note:", text);
     }
 
-    fn say(&self, line: String) {
+    fn say(&self, word: &str, text: &str) {
+        if self.volume == Volume::Quiet {
+            return;
+        }
+        let line = format!("{word} {}", escape(text));
         if self.is_json() && !self.streaming.get() {
             self.held.borrow_mut().push(line);
         } else {
             complain(&line);
+        }
+    }
+
+    /// Tells a step that is taken, to whoever wants to know.
+    pub(crate) fn note(&self, text: &str) {
+        if self.volume == Volume::Verbose && !self.is_json() {
+            complain(&format!("sfkey: {}", escape(text)));
         }
     }
 
@@ -92,8 +136,12 @@ impl Output {
 
     /// Writes a failure to standard error.
     pub(crate) fn fail(&self, failure: &Failure) {
+        let colour = Colour::of_errors();
         for line in failure.lines(self.is_json()) {
-            complain(&line);
+            match line.strip_prefix("error:") {
+                Some(rest) => complain(&format!("{}{rest}", colour.bad("error:"))),
+                None => complain(&line),
+            }
         }
     }
 
@@ -103,25 +151,40 @@ impl Output {
     }
 
     /// Writes a token in the form that was asked for, and its warnings.
-    pub(crate) fn token(&self, token: &Token, format: TokenFormat) -> Result<(), Failure> {
-        write_out(&self.rendered(token, format))
+    pub(crate) fn token(&self, token: &Token, format: TokenFormat, shell: Shell) -> Result<(), Failure> {
+        write_out(&self.rendered(token, format, shell)?)
     }
 
     /// A token in the form that was asked for, with its line end. Warnings that the form does not hold are told.
-    pub(crate) fn rendered(&self, token: &Token, format: TokenFormat) -> Zeroizing<Vec<u8>> {
-        if format == TokenFormat::Json {
-            let mut line = Zeroizing::new(Vec::with_capacity(TOKEN_JSON_BYTES));
-            serde_json::to_writer(&mut *line, &json::TokenObject::from(token))
-                .expect("strings and numbers always serialize");
-            line.push(b'\n');
-            return line;
+    pub(crate) fn rendered(
+        &self,
+        token: &Token,
+        format: TokenFormat,
+        shell: Shell,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        match format {
+            TokenFormat::Json => {
+                let object = json::TokenObject::from(token);
+                return Ok(secret_json(|text| serde_json::to_writer(text, &object)));
+            }
+            TokenFormat::Sf => {
+                let warnings = token.warnings.iter().map(|code| token::warning(code));
+                let object = json::SfObject::new(token, warnings.collect());
+                // The sf CLI indents, and there are scripts that take it line by line.
+                return Ok(secret_json(|text| serde_json::to_writer_pretty(text, &object)));
+            }
+            TokenFormat::Token
+            | TokenFormat::Env
+            | TokenFormat::Header
+            | TokenFormat::Curl
+            | TokenFormat::Dotenv => {}
         }
+        let mut text = token::render(token, format, shell)?;
         self.token_warnings(token);
-        if format == TokenFormat::Env {
+        if matches!(format, TokenFormat::Env | TokenFormat::Dotenv) {
             self.warn_of_missing_target_org(token);
         }
-        let mut text = token::render(token, format);
-        Zeroizing::new(std::mem::take(&mut *text).into_bytes())
+        Ok(Zeroizing::new(std::mem::take(&mut *text).into_bytes()))
     }
 
     /// Tells the warnings that came with a token in words.
@@ -144,7 +207,7 @@ impl Output {
         if self.is_json() {
             write_json(&json::AccountsObject::from(accounts))
         } else {
-            write_out(text::accounts(accounts, now).as_bytes())
+            write_out(text::accounts(accounts, now, width(), Colour::of_output()).as_bytes())
         }
     }
 
@@ -164,6 +227,15 @@ impl Output {
         }
     }
 
+    /// Every setting of the configuration.
+    pub(crate) fn settings(&self, settings: &[Setting], object: &impl Serialize) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(object)
+        } else {
+            write_out(text::settings(settings, width(), Colour::of_output()).as_bytes())
+        }
+    }
+
     /// What `sfkey add` did, and where it saved the settings.
     pub(crate) fn added(
         &self,
@@ -173,6 +245,8 @@ impl Output {
     ) -> Result<(), Failure> {
         if self.is_json() {
             write_json(&json::AddedObject::from(added))
+        } else if self.volume == Volume::Quiet {
+            Ok(())
         } else {
             write_out(text::added(added, saved, now).as_bytes())
         }
@@ -230,14 +304,39 @@ impl Output {
         }
     }
 
-    /// Tells in a line of text, or a JSON object, what was done.
-    pub(crate) fn done(&self, text: &str, object: &impl Serialize) -> Result<(), Failure> {
+    /// Writes the line of text, or the JSON object, that was asked for.
+    pub(crate) fn answer(&self, text: &str, object: &impl Serialize) -> Result<(), Failure> {
         if self.is_json() {
             write_json(object)
         } else {
             write_out(format!("{}\n", escape(text)).as_bytes())
         }
     }
+
+    /// Tells in a line of text, or a JSON object, what was done.
+    pub(crate) fn done(&self, text: &str, object: &impl Serialize) -> Result<(), Failure> {
+        if self.is_json() {
+            write_json(object)
+        } else if self.volume == Volume::Quiet {
+            Ok(())
+        } else {
+            write_out(format!("{}\n", escape(text)).as_bytes())
+        }
+    }
+}
+
+/// The columns of the terminal that standard output is; `None` when it is none, and lines may be long.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// JSON with a secret in it, and its line end.
+fn secret_json(write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(TOKEN_JSON_BYTES));
+    write(&mut text).expect("strings and numbers always serialize");
+    text.push(b'\n');
+    text
 }
 
 fn write_json(object: &impl Serialize) -> Result<(), Failure> {

@@ -8,14 +8,22 @@ use sfkey::proto::v1::{
     add_account_response::Outcome, panic_response::Revocation, token_state::State,
 };
 
-use super::json::memory_protection;
-use crate::{commands::audit::Record, exit::escape};
+use super::{
+    json::memory_protection,
+    style::Colour,
+    table::{facts as facts_table, table},
+};
+use crate::{
+    commands::audit::Record,
+    config::{Setting, Source},
+    exit::escape,
+};
 
 /// A clock that is off by more than this, in seconds, deserves a remark. Assertions live three minutes.
 const NOTABLE_SKEW_SECONDS: u64 = 30;
 
 /// The loaded accounts as a table, and below it the last error of each.
-pub(super) fn accounts(accounts: &[Account], now: Timestamp) -> String {
+pub(super) fn accounts(accounts: &[Account], now: Timestamp, width: Option<usize>, colour: Colour) -> String {
     if accounts.is_empty() {
         return "No accounts are loaded. To load one: sfkey add NAME\n".to_owned();
     }
@@ -31,7 +39,7 @@ pub(super) fn accounts(accounts: &[Account], now: Timestamp) -> String {
             unloads(account, now, &zone),
         ]);
     }
-    let mut text = table(&rows);
+    let mut text = table(&rows, width, colour);
     for account in accounts {
         if let Some(error) = &account.last_error {
             let _infallible = writeln!(
@@ -174,7 +182,7 @@ pub(super) fn status(status: &GetStatusResponse, now: Timestamp) -> String {
         .into_iter()
         .map(|(name, value)| [name.to_owned(), value])
         .collect();
-    table(&rows)
+    facts_table(&rows)
 }
 
 /// Why Salesforce is not asked now, where that is so.
@@ -239,7 +247,7 @@ pub(super) fn added(added: &AddAccountResponse, saved: Option<&Path>, now: Times
             ),
         ]);
     }
-    text.push_str(&table(&rows));
+    text.push_str(&facts_table(&rows));
     text
 }
 
@@ -257,7 +265,7 @@ pub(super) fn owner(owner: &WhoAmIResponse) -> String {
     let known = facts
         .into_iter()
         .filter_map(|(name, value)| Some([name.to_owned(), escape(value?)]));
-    table(&known.collect::<Vec<_>>())
+    facts_table(&known.collect::<Vec<_>>())
 }
 
 /// What became of the tokens, one line each.
@@ -278,6 +286,30 @@ pub(super) fn revocations(revocations: &[Revocation]) -> String {
         };
     }
     text
+}
+
+/// The settings of the configuration, each with where it comes from.
+pub(super) fn settings(settings: &[Setting], width: Option<usize>, colour: Colour) -> String {
+    if settings.is_empty() {
+        return "Nothing is set. To begin: sfkey add NAME … --save\n".to_owned();
+    }
+    let mut rows = vec![["SETTING", "VALUE", "FROM"].map(str::to_owned)];
+    for setting in settings {
+        let from = match (setting.source, setting.variable, setting.line) {
+            (Source::Flag, ..) => "the command line".to_owned(),
+            (Source::Environment, Some(variable), _) => variable.to_owned(),
+            (Source::File, _, Some(line)) => format!("line {line}"),
+            (Source::Environment | Source::File, ..) => "-".to_owned(),
+            (Source::Default, ..) => "default".to_owned(),
+        };
+        rows.push([escape(&setting.setting), escape(&setting.value), from]);
+    }
+    table(&rows, width, colour)
+}
+
+/// A moment as local time, and how far away it is.
+pub(crate) fn local_moment(at: Timestamp, now: Timestamp) -> String {
+    moment(at.as_second(), now, &TimeZone::system())
 }
 
 fn token_state(account: &Account, now: Timestamp, zone: &TimeZone) -> String {
@@ -372,27 +404,6 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// Columns two spaces apart, each as wide as its widest cell; nothing after the last.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            let _infallible = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use sfkey::proto::v1::TokenState;
@@ -439,12 +450,6 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_lines_end_without_spaces() {
-        let rows = [["A", "B"], ["long", ""], ["é", "x"]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "A     B\nlong\né     x\n");
-    }
-
-    #[test]
     fn what_the_agent_says_cannot_move_the_cursor() {
         let mut account = Account {
             account: "prod".to_owned(),
@@ -455,7 +460,7 @@ mod tests {
         let mut state = TokenState::default();
         state.set_state(State::Failing);
         account.token = Some(state);
-        let text = accounts(&[account], now());
+        let text = accounts(&[account], now(), None, Colour::none());
         assert!(
             text.contains(r"evil\u{1b}[1A") && text.contains(r"prod: last error: a\nb"),
             "{text}"

@@ -3,7 +3,10 @@
 use sfkey::proto::v1::Token;
 use zeroize::Zeroizing;
 
-use crate::quote;
+use crate::{
+    exit::{Cause, Failure},
+    quote,
+};
 
 /// The forms in which `sfkey token` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +19,38 @@ pub(crate) enum TokenFormat {
     Env,
     /// The line `Authorization: Bearer …`
     Header,
+    /// A line for `curl --config -`
+    Curl,
+    /// Lines `NAME=…` for a .env file
+    Dotenv,
+    /// What `sf org auth show-access-token --json` prints
+    Sf,
+}
+
+/// A shell whose `eval` is to read the variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    /// sh, dash, bash, ksh, zsh
+    #[default]
+    Sh,
+    /// csh, tcsh
+    Csh,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+}
+
+impl Shell {
+    /// The line that sets a variable for the commands to come. In csh and fish, eval joins lines.
+    fn export(self, name: &str, value: &str) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            Self::Sh => format!("export {name}={}\n", quote::shell(value)),
+            Self::Csh => format!("setenv {name} {};\n", quote::csh(value)),
+            Self::Fish => format!("set -gx {name} {};\n", quote::fish(value)),
+            Self::Powershell => format!("$Env:{name} = {}\n", quote::powershell(value)),
+        })
+    }
 }
 
 /// Whether the sf CLI can take the token as `SF_TARGET_ORG`: opaque tokens hold the organization id and `!`.
@@ -37,32 +72,62 @@ pub(crate) fn variables(token: &Token) -> [(&'static str, Option<&str>); 6] {
     ]
 }
 
-/// The text of every form but JSON, with its line end.
-pub(super) fn render(token: &Token, format: TokenFormat) -> Zeroizing<String> {
+/// The text of every form that is not JSON, with its line end.
+pub(super) fn render(token: &Token, format: TokenFormat, shell: Shell) -> Result<Zeroizing<String>, Failure> {
     // Large enough that no growing leaves a copy behind: the secret stands there three times at most.
-    let mut text = Zeroizing::new(String::with_capacity(4 * token.access_token.len() + 4096));
+    let mut text = Zeroizing::new(String::with_capacity(8 * token.access_token.len() + 4096));
+    let header = || Zeroizing::new(format!("Authorization: Bearer {}", token.access_token));
     match format {
         TokenFormat::Header => {
-            text.push_str("Authorization: Bearer ");
-            text.push_str(&token.access_token);
+            text.push_str(&header());
             text.push('\n');
         }
-        TokenFormat::Env => {
-            for (name, value) in variables(token) {
-                if let Some(value) = value {
-                    let quoted = Zeroizing::new(quote::shell(value));
-                    for part in ["export ", name, "=", &quoted, "\n"] {
-                        text.push_str(part);
-                    }
+        TokenFormat::Curl => {
+            let quoted = Zeroizing::new(quote::curl(&header()));
+            for part in ["header = ", &quoted, "\n"] {
+                text.push_str(part);
+            }
+        }
+        TokenFormat::Env => set_variables(token).for_each(|(name, value)| {
+            text.push_str(&shell.export(name, value));
+        }),
+        TokenFormat::Dotenv => {
+            for (name, value) in set_variables(token) {
+                if !reads_alike_everywhere(value) {
+                    return Err(no_dotenv(name));
+                }
+                for part in [name, "=", value, "\n"] {
+                    text.push_str(part);
                 }
             }
         }
-        TokenFormat::Token | TokenFormat::Json => {
+        TokenFormat::Token | TokenFormat::Json | TokenFormat::Sf => {
             text.push_str(&token.access_token);
             text.push('\n');
         }
     }
-    text
+    Ok(text)
+}
+
+fn set_variables(token: &Token) -> impl Iterator<Item = (&'static str, &str)> {
+    let all = variables(token).into_iter();
+    all.filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// Whether every reader of .env files takes the value as it stands, without quotes: `docker run --env-file`
+/// keeps quotes as part of the value, others interpolate or end at `#`. Salesforce's tokens and URLs have
+/// none of that.
+fn reads_alike_everywhere(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "!._-:/@+%,=".contains(c);
+    value.chars().all(plain)
+}
+
+fn no_dotenv(name: &str) -> Failure {
+    Failure::new(
+        Cause::Usage,
+        format!("{name} holds characters that readers of .env files do not agree on"),
+        "take another form: -o env, or -o json",
+    )
 }
 
 /// A warning code of the contract in words.
@@ -93,16 +158,21 @@ mod tests {
         token
     }
 
+    fn plain(token: &Token, format: TokenFormat) -> String {
+        let text = render(token, format, Shell::Sh).expect("a good token");
+        text.to_string()
+    }
+
     #[test]
     fn each_form_ends_with_a_line_end() {
         let token = token("00D!AQ");
-        assert_eq!(&*render(&token, TokenFormat::Token), "00D!AQ\n");
+        assert_eq!(plain(&token, TokenFormat::Token), "00D!AQ\n");
         assert_eq!(
-            &*render(&token, TokenFormat::Header),
+            plain(&token, TokenFormat::Header),
             "Authorization: Bearer 00D!AQ\n"
         );
         assert_eq!(
-            &*render(&token, TokenFormat::Env),
+            plain(&token, TokenFormat::Env),
             "export SF_ACCESS_TOKEN='00D!AQ'\n\
              export SF_ORG_INSTANCE_URL='https://acme.my.salesforce.com'\n\
              export SF_TARGET_ORG='00D!AQ'\n\
@@ -113,9 +183,39 @@ mod tests {
     }
 
     #[test]
+    fn each_shell_sets_variables_in_its_own_way() {
+        let token = token("00D!AQ");
+        let first = |shell| {
+            let text = render(&token, TokenFormat::Env, shell).expect("a good token");
+            text.lines().next().expect("a line").to_owned()
+        };
+        assert_eq!(first(Shell::Sh), "export SF_ACCESS_TOKEN='00D!AQ'");
+        assert_eq!(first(Shell::Csh), r"setenv SF_ACCESS_TOKEN '00D\!AQ';");
+        assert_eq!(first(Shell::Fish), "set -gx SF_ACCESS_TOKEN '00D!AQ';");
+        assert_eq!(first(Shell::Powershell), "$Env:SF_ACCESS_TOKEN = '00D!AQ'");
+    }
+
+    #[test]
+    fn curl_and_dotenv_have_lines_of_their_own() {
+        assert_eq!(
+            plain(&token(r#"0"0\"#), TokenFormat::Curl),
+            concat!(r#"header = "Authorization: Bearer 0\"0\\""#, "\n")
+        );
+        let dotenv = plain(&token("00D!AQ"), TokenFormat::Dotenv);
+        assert!(
+            dotenv.starts_with("SF_ACCESS_TOKEN=00D!AQ\nSF_ORG_INSTANCE_URL=https://acme"),
+            "{dotenv}"
+        );
+        for odd in ["a b", "a#b", "a$b", "a'b", "a`b", "a\\b"] {
+            let refused = render(&token(odd), TokenFormat::Dotenv, Shell::Sh).expect_err(odd);
+            assert!(!refused.message.contains(odd), "{}", refused.message);
+        }
+    }
+
+    #[test]
     fn a_jwt_token_is_no_target_org() {
         let token = token("eyJ0.eyJl.c2ln");
-        assert!(!render(&token, TokenFormat::Env).contains("SF_TARGET_ORG"));
+        assert!(!plain(&token, TokenFormat::Env).contains("SF_TARGET_ORG"));
         assert_eq!(variables(&token)[2], ("SF_TARGET_ORG", None));
     }
 }

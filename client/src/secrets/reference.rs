@@ -68,7 +68,7 @@ impl Reference {
         environment: &Environment,
     ) -> Result<Self, InvalidReference> {
         match Self::parse(text, base, environment) {
-            Err(InvalidReference::Scheme) if !text.is_empty() => Ok(Self::file(text, base, environment)),
+            Err(InvalidReference::Scheme) if may_be_path(text) => Ok(Self::file(text, base, environment)),
             parsed => parsed,
         }
     }
@@ -77,6 +77,14 @@ impl Reference {
     pub(crate) fn file(path: &str, base: &Path, environment: &Environment) -> Self {
         Self::File(base.join(environment.expand(path)))
     }
+}
+
+/// Whether a text can be meant as a path. A pasted key, as PEM or as base64 of DER, is none.
+fn may_be_path(text: &str) -> bool {
+    const LONGEST_BEGINNING_LIKE_A_KEY: usize = 200;
+    let like_a_key =
+        text.contains("-----BEGIN") || (text.starts_with("MII") && text.len() > LONGEST_BEGINNING_LIKE_A_KEY);
+    !text.is_empty() && !text.contains(char::is_control) && !like_a_key
 }
 
 impl fmt::Display for Reference {
@@ -138,6 +146,13 @@ mod tests {
         );
         assert_eq!(parse("a:b.key"), Ok(Reference::File("/work/a:b.key".into())));
         assert_eq!(parse("env:K"), Ok(Reference::Variable("K".to_owned())));
-        assert_eq!(parse(""), Err(InvalidReference::Scheme));
+        for no_path in [
+            "",
+            "-----BEGIN PRIVATE KEY-----",
+            "a\nb",
+            &format!("MII{}", "x".repeat(300)),
+        ] {
+            assert_eq!(parse(no_path), Err(InvalidReference::Scheme), "{no_path:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from conftest import MY_DOMAIN, QUERY, QUIET, REFUSALS
+from programs import BINARIES
 
 @pytest.fixture(scope="session")
 def run(sf, environment):
@@ -128,3 +129,28 @@ def test_a_token_from_exec_can_be_kept_by_it(run_with_token, org, tmp_path):
     assert answer["status"] == 0, answer
     assert answer["result"]["username"] == org.username
     assert MY_DOMAIN in (tmp_path / ".sfdx" / f"{org.username}.json").read_text()
+
+
+def test_the_client_prints_a_token_as_the_cli_does(sf, environment, home, agent, account, tmp_path):
+    command = [*sf, "org", "auth", "show-access-token", "--target-org", "prod", "--json"]
+    variables = environment | QUIET | {"HOME": str(home)}
+    shown = subprocess.run(command, env=variables, text=True, capture_output=True)
+    theirs = json.loads(shown.stdout)
+    ours = agent.sfkey("token", account, "-o", "sf", home=tmp_path)
+    token = json.loads(ours.stdout)["result"]["accessToken"]
+    assert shown.stdout == json.dumps(theirs, indent=2, ensure_ascii=False) + "\n"
+    # Its warning is that it shows a token.
+    expected = theirs | {"result": theirs["result"] | {"accessToken": token}, "warnings": []}
+    assert ours.stdout == json.dumps(expected, indent=2) + "\n"
+
+
+def test_a_script_that_asks_the_cli_for_a_token_can_be_given_the_client(agent, account, tmp_path):
+    shim = tmp_path / "sf"
+    shim.write_text(f'#!/bin/sh\n# org auth show-access-token --target-org NAME --json\nexec {BINARIES}/sfkey token -o sf "$5"\n')
+    shim.chmod(0o755)
+    script = """sf org auth show-access-token --target-org "$1" --json |
+        python3 -c "import json, sys; print(json.load(sys.stdin)['result']['accessToken'])" """
+    variables = agent.environment | {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.defpath}"}
+    ended = subprocess.run(["sh", "-c", script, "script", account], env=variables, text=True, capture_output=True)
+    plain = agent.sfkey("token", account, home=tmp_path)
+    assert ended.stdout == plain.stdout, ended.stderr

@@ -89,6 +89,13 @@ impl Sfkey {
         self
     }
 
+    /// With its standard error there.
+    #[must_use]
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
     /// As another user.
     #[must_use]
     pub fn as_user(mut self, uid: u32) -> Self {

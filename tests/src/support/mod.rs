@@ -10,6 +10,7 @@
 //! terminal   a pseudo-terminal with a person in front of it
 //! stage      simulator, agent and a loaded account, in one line
 //! canary     secrets that must not be found, and the hunt for them
+//! golden     texts that are kept, so that a change of them is seen
 //! stranger   another user
 //! stopwatch  the one place that reads a clock
 //! ```
@@ -21,6 +22,7 @@ pub mod binaries;
 pub mod calls;
 pub mod canary;
 pub mod command;
+pub mod golden;
 pub mod home;
 pub mod keys;
 pub mod stage;

@@ -7,9 +7,18 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 
 use super::{binaries, command::Sfkey, home::Home};
+
+/// Longest wait for something that is surely shown.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
 
 /// The side of a pseudo-terminal that the person sits at.
 #[derive(Debug)]
@@ -63,7 +72,7 @@ impl Terminal {
     /// Waits until `text` is shown.
     ///
     /// # Panics
-    /// When the last program that used the terminal has closed it.
+    /// When the last program that used the terminal has closed it, or after 30 s.
     pub fn wait_for(&mut self, text: &str) {
         while !self.shown.contains(text) {
             self.read_on(text);
@@ -87,6 +96,8 @@ impl Terminal {
 
     fn read_on(&mut self, wanted: &str) {
         let mut piece = [0; 1024];
+        let ready = poll(&mut [PollFd::new(&self.person, PollFlags::IN)], Some(&PATIENCE));
+        assert_ne!(ready, Ok(0), "{wanted:?} was not shown, but {}", self.shown);
         match self.person.read(&mut piece) {
             Ok(length @ 1..) => self.shown += &String::from_utf8_lossy(&piece[..length]),
             end => panic!("{wanted:?} was not shown, but {}: {end:?}", self.shown),

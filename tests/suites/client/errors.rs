@@ -240,3 +240,43 @@ fn help_and_version_are_answers() {
         assert!(ran.out().len() > 5, "{line:?}");
     }
 }
+
+#[test]
+fn a_slip_in_a_name_is_answered_with_the_name_that_was_meant() {
+    let stage = loaded();
+    stage.home.write(
+        "config/sfkey/config.toml",
+        "[accounts.staging]\nusername = \"u@acme.example\"\n",
+    );
+    for (line, meant) in [
+        (&["token", "prdo"][..], "prod"),
+        (&["token", "pr"], "prod"),
+        (&["exec", "stagign", "--", "true"], "staging"),
+        (&["remove", "PROD"], "prod"),
+        (&["token", "prdo", "--no-load"], "prod"),
+    ] {
+        let (error, _) = run(&stage, line).failed(4);
+        assert!(
+            error.ends_with(&format!("; did you mean {meant}?")),
+            "{line:?}: {error}"
+        );
+    }
+    let (error, _) = run(&stage, &["token", "xyzzy"]).failed(4);
+    assert!(!error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn quiet_says_less_and_verbose_more() {
+    let stage = loaded();
+    assert_eq!(run(&stage, &["remove", "prod", "-q"]).done().out(), "");
+    let (error, _) = run(&stage, &["token", "prod", "--quiet"]).failed(4);
+    assert!(error.contains("removed"), "{error}");
+    let verbose = run(&stage, &["list", "-v"]);
+    assert_eq!(verbose.code, 0);
+    assert!(
+        verbose.err().contains(&stage.home.socket().display().to_string()),
+        "{}",
+        verbose.err()
+    );
+    let _both = run(&stage, &["list", "-q", "-v"]).failed(2);
+}

@@ -3,6 +3,8 @@
 mod add;
 mod bench;
 mod doctor;
+mod completions;
+mod config;
 mod errors;
 mod exec;
 mod import;
@@ -12,6 +14,7 @@ mod lock;
 mod on_demand;
 mod secrets;
 mod setup;
+mod shells;
 mod state;
 mod terminal;
 mod token;

@@ -1,8 +1,12 @@
 //! In front of a person: passphrases are asked for, tokens are not shown.
 
-use sfkey_tests::support::{Ran, Stage, Terminal, TestKey, stage::ACCOUNT};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use sfkey_tests::{
+    sim::{Fault, FaultRule},
+    support::{Ran, Stage, Terminal, TestKey, stage::ACCOUNT},
+};
 
-use crate::bench::{add_line, configure, granted, loaded, shown, words};
+use crate::bench::{add_line, configure, granted, loaded, run, shown, words};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -94,4 +98,92 @@ fn control_c_at_the_question_ends_as_by_the_signal() {
     terminal.type_in("half a pass\u{3}");
     let ran = Ran::of(child);
     assert_eq!((ran.code, ran.stdout.as_slice()), (130, &b""[..]));
+}
+
+#[test]
+fn after_control_c_the_terminal_shows_again_what_is_typed() {
+    let stage = Stage::empty();
+    let mut terminal = Terminal::open();
+    let keeps_it_open = terminal.device();
+    let before = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+    let line = add_line(&stage, ACCOUNT, &encrypted_key(&stage));
+    let child = terminal.sfkey(&stage.home, &line).start();
+    terminal.wait_for(": ");
+    let asked = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+    assert!(
+        !asked.contains(LocalModes::ECHO),
+        "nothing is shown while it is asked for"
+    );
+    terminal.type_in("half a pass\u{3}");
+    assert_eq!(Ran::of(child).code, 130);
+    let after = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+    assert_eq!(after, before);
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_want_it() {
+    let stage = loaded();
+    let on_terminal = |variables: &[(&str, &str)]| {
+        let mut terminal = Terminal::open();
+        let keeps_it_open = terminal.device();
+        let list = stage
+            .sfkey(["list"])
+            .variable("TERM", "xterm")
+            .stdout(terminal.device());
+        let list = variables
+            .iter()
+            .fold(list, |list, (name, value)| list.variable(name, *value));
+        assert_eq!(list.run().code, 0);
+        terminal.wait_for("none yet");
+        drop(keeps_it_open);
+        terminal.shown_to_the_end()
+    };
+    assert!(on_terminal(&[]).contains("\u{1b}[1m"));
+    assert!(!on_terminal(&[("NO_COLOR", "1")]).contains('\u{1b}'));
+    assert!(!run(&stage, &["list"]).done().out().contains('\u{1b}'));
+    let forced = stage.sfkey(["list"]).variable("CLICOLOR_FORCE", "1").run().done();
+    assert!(forced.out().contains("\u{1b}[1m"), "{}", forced.out());
+    let failed = stage.sfkey(["token", "nobody"]).run();
+    assert!(!failed.err().contains('\u{1b}'), "{}", failed.err());
+}
+
+#[test]
+fn a_narrow_terminal_gets_a_block_for_each_account() {
+    let stage = loaded();
+    let mut terminal = Terminal::open();
+    let keeps_it_open = terminal.device();
+    let narrow = Winsize {
+        ws_row: 24,
+        ws_col: 40,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&keeps_it_open, narrow).expect("a terminal");
+    assert_eq!(stage.sfkey(["list"]).stdout(terminal.device()).run().code, 0);
+    terminal.wait_for("unloads");
+    drop(keeps_it_open);
+    let shown = terminal.shown_to_the_end();
+    assert!(shown.starts_with("prod (default)\r\n  username"), "{shown:?}");
+}
+
+#[test]
+fn what_takes_longer_than_a_moment_says_so_on_a_terminal() {
+    let stage = loaded();
+    stage.sim.fault(FaultRule::next(1, Fault::Stall));
+    let mut terminal = Terminal::open();
+    let keeps_it_open = terminal.device();
+    let asking = stage
+        .sfkey(["token"])
+        .variable("TERM", "xterm")
+        .stderr(terminal.device())
+        .start();
+    terminal.wait_for("Waiting for Salesforce… ");
+    stage.sim.release_stalled();
+    terminal.wait_for("\r\u{1b}[K");
+    let token = Ran::of(asking);
+    assert_eq!(
+        (token.code, token.out().trim_end()),
+        (0, granted(&stage).as_str())
+    );
+    drop(keeps_it_open);
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::hook::Newest;
 use crate::{
     exit::{Cause, Failure, words},
-    output::{Output, TokenFormat},
+    output::{Output, Shell, TokenFormat},
     quote,
 };
 
@@ -57,11 +57,11 @@ impl<'a> Delivery<'a> {
         let known = self.last.is_some_and(|(hash, _)| hash == this.0);
         self.last = Some(this);
         if let Some(path) = &self.file {
-            let text = self.output.rendered(&token, self.form);
+            let text = self.output.rendered(&token, self.form, Shell::Sh)?;
             replace(path, &text).map_err(|error| cannot_write(path, &error))?;
         }
         if self.printing {
-            self.output.token(&token, self.form)?;
+            self.output.token(&token, self.form, Shell::Sh)?;
         }
         if !known {
             self.hook.send_replace(Some(token));
