@@ -60,7 +60,7 @@ pub(super) fn records(records: &[Record], now: Timestamp) -> String {
     }
     let zone = TimeZone::system();
     let rows: Vec<_> = records.iter().map(|record| row(record, now, &zone)).collect();
-    table(&rows)
+    facts_table(&rows)
 }
 
 fn row(record: &Record, now: Timestamp, zone: &TimeZone) -> [String; 7] {
