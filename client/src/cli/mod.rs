@@ -2,9 +2,9 @@
 
 mod add;
 mod audit;
-mod doctor;
 mod completions;
 mod config;
+mod doctor;
 mod exec;
 mod import;
 mod keygen;
@@ -25,9 +25,9 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 pub(crate) use self::{
     add::AddArgs,
     audit::AuditArgs,
-    doctor::DoctorArgs,
     completions::{Completed, CompletionsArgs, WordsArgs},
     config::{ConfigArgs, ConfigCommand},
+    doctor::DoctorArgs,
     exec::ExecArgs,
     import::ImportArgs,
     keygen::KeygenArgs,

@@ -2,10 +2,10 @@
 
 mod add;
 pub(crate) mod audit;
-mod doctor;
 mod certificates;
 mod completions;
 mod config;
+mod doctor;
 mod exec;
 mod import;
 mod keygen;

@@ -2,9 +2,9 @@
 
 mod add;
 mod bench;
-mod doctor;
 mod completions;
 mod config;
+mod doctor;
 mod errors;
 mod exec;
 mod help;

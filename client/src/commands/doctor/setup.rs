@@ -131,7 +131,7 @@ fn describe(invocation: &Invocation<'_>, setup: &Setup, report: &mut Report<'_>)
 }
 
 fn differences(entry: &AccountEntry, loaded: &Account) -> Vec<&'static str> {
-    let login_url = entry.login_url.as_deref().unwrap_or(load::DEFAULT_LOGIN_URL);
+    let login_url = entry.login_url.as_deref().unwrap_or(config::DEFAULT_LOGIN_URL);
     let audience = entry.audience.as_deref().unwrap_or(login_url);
     let other = |said: &str, has: &str| said.trim_end_matches('/') != has;
     [
