@@ -9,7 +9,10 @@ use sfkey::{
     },
 };
 
-use super::Invocation;
+use super::{
+    Invocation,
+    turn::{Turn, Waited},
+};
 use crate::{
     config::{self, AccountEntry, Config},
     exit::{Cause, Failure, escape, words},
@@ -25,6 +28,8 @@ const ATTEMPTS: u32 = 3;
 pub(super) enum Prompting {
     Allowed,
     Never,
+    /// Another call has asked, and is not to be followed by nine more.
+    Elsewhere,
 }
 
 /// One account that is to be loaded.
@@ -36,6 +41,8 @@ pub(super) struct Loading<'a> {
     pub(super) make_default: bool,
     pub(super) replace: bool,
     pub(super) prompting: Prompting,
+    /// The right to ask, where several calls may want to.
+    pub(super) turn: Option<&'a Turn>,
 }
 
 impl<'a> Loading<'a> {
@@ -48,6 +55,7 @@ impl<'a> Loading<'a> {
             make_default: false,
             replace: false,
             prompting: Prompting::Allowed,
+            turn: None,
         }
     }
 
@@ -166,9 +174,12 @@ impl<'a> Loading<'a> {
     fn ask_and_decode(&self, reference: &Reference, key: &KeyFile) -> Result<PrivateKey, Failure> {
         let terminal = match self.prompting {
             Prompting::Allowed => Terminal::open(),
-            Prompting::Never => None,
+            Prompting::Never | Prompting::Elsewhere => None,
         };
         let terminal = terminal.ok_or_else(|| self.nobody_to_ask())?;
+        if let Some(turn) = self.turn {
+            turn.asks();
+        }
         ask_and_decode(&terminal, reference, key, Some(self.name))
     }
 
@@ -177,6 +188,7 @@ impl<'a> Loading<'a> {
         let name = self.name;
         let why = match self.prompting {
             Prompting::Never => "and its passphrase would have to be typed",
+            Prompting::Elsewhere => "and another call has just asked for its passphrase and did not get it",
             Prompting::Allowed => "and there is no terminal to ask for its passphrase",
         };
         if self.explicit {
@@ -256,7 +268,7 @@ pub(super) async fn on_demand(
     let Some(entry) = config.accounts.get(&name) else {
         return Err(not_configured(&name, &refusal, &invocation.environment));
     };
-    let loading = Loading {
+    let mut loading = Loading {
         explicit: false,
         make_default: named.is_empty(),
         prompting,
@@ -264,9 +276,30 @@ pub(super) async fn on_demand(
     };
     loading.require_complete(&invocation.environment)?;
     agent.require_trust()?;
+    let turn = match Turn::wait(agent.socket(), &name, invocation.now).await {
+        Waited::InVain => return Err(still_asked(&name)),
+        Waited::Not => None,
+        Waited::For(turn) => Some(turn),
+    };
+    // Whoever had the turn before may have loaded it.
+    if turn.is_some() && is_loaded(agent, &name).await? {
+        return Ok(name);
+    }
+    if turn.as_ref().is_some_and(|turn| !turn.may_ask()) && prompting == Prompting::Allowed {
+        loading.prompting = Prompting::Elsewhere;
+    }
+    loading.turn = turn.as_ref();
     hardening::harden();
     loading.load(invocation, agent).await?;
     Ok(name)
+}
+
+fn still_asked(name: &AccountName) -> Failure {
+    Failure::refused(
+        Reason::AccountNotLoaded,
+        format!("{name} is not loaded, and another call has been asking for its passphrase all the time"),
+        format!("answer where that call asks, or: sfkey add {name}"),
+    )
 }
 
 /// Whether the agent says of a request that the account is missing which the client may load.

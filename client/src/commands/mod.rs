@@ -21,6 +21,7 @@ mod similar;
 mod status;
 mod stop;
 mod token;
+mod turn;
 mod watch;
 mod whoami;
 

@@ -3,7 +3,7 @@
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use sfkey_tests::{
     sim::{Fault, FaultRule},
-    support::{Ran, Stage, Terminal, TestKey, stage::ACCOUNT},
+    support::{Ran, Sfkey, Stage, Terminal, TestKey, binaries, stage::ACCOUNT},
 };
 
 use crate::bench::{add_line, configure, granted, loaded, run, shown, words};
@@ -186,4 +186,53 @@ fn what_takes_longer_than_a_moment_says_so_on_a_terminal() {
         (0, granted(&stage).as_str())
     );
     drop(keeps_it_open);
+}
+
+#[test]
+fn ten_calls_at_once_ask_one_question() {
+    let stage = Stage::empty();
+    configure(&stage, &encrypted_key(&stage), "");
+    let mut terminal = Terminal::open();
+    let program = shown(&binaries::built("sfkey"));
+    let script = format!("for _ in 1 2 3 4 5 6 7 8 9 10; do {program} token {ACCOUNT} & done; wait");
+    let line = ["--ctty", "--wait", "/bin/sh", "-c", &script];
+    let calls = Sfkey::program("/usr/bin/setsid".into(), &stage.home, line)
+        .stdin(terminal.device())
+        .start();
+    terminal.wait_for("Passphrase of ");
+    terminal.wait_for(": ");
+    terminal.type_in(&format!("{PASSPHRASE}\n"));
+    let tokens = Ran::of(calls).done().out();
+    assert_eq!(tokens, format!("{}\n", granted(&stage)).repeat(10));
+    assert_eq!(terminal.shown_to_the_end().matches("Passphrase of ").count(), 1);
+}
+
+#[test]
+fn when_the_one_question_is_not_answered_the_other_calls_do_not_ask() {
+    let stage = Stage::empty();
+    configure(&stage, &encrypted_key(&stage), "");
+    let mut terminal = Terminal::open();
+    let program = shown(&binaries::built("sfkey"));
+    let script = format!("for _ in 1 2 3; do {program} token {ACCOUNT} & done; wait");
+    let line = ["--ctty", "--wait", "/bin/sh", "-c", &script];
+    let calls = Sfkey::program("/usr/bin/setsid".into(), &stage.home, line)
+        .stdin(terminal.device())
+        .start();
+    terminal.wait_for("Passphrase of ");
+    terminal.wait_for(": ");
+    terminal.type_in("\n");
+    let ran = Ran::of(calls);
+    assert_eq!(ran.out(), "");
+    assert_eq!(
+        terminal.shown_to_the_end().matches("Passphrase of ").count(),
+        1,
+        "{}",
+        ran.err()
+    );
+    // An interrupted or unlucky holder leaves nothing that would stand in the way.
+    let mut terminal = Terminal::open();
+    let child = terminal.sfkey(&stage.home, &words(&["token", ACCOUNT])).start();
+    terminal.wait_for(": ");
+    terminal.type_in(&format!("{PASSPHRASE}\n"));
+    assert_eq!(Ran::of(child).done().out().trim_end(), granted(&stage));
 }
