@@ -63,13 +63,24 @@ built:
 		{ echo 'error: nothing is built yet' >&2; echo 'try: make build' >&2; exit 1; }
 
 # Under sudo only what was built before is copied: root should build nothing in a user's tree.
-install: $(if $(SUDO_UID),built,build) ## programs, manual pages and completions below PREFIX; DESTDIR as usual
+# The units start the agent where it is installed. systemd reads those below /usr and /usr/local; a user's own are
+# written by `sfkey service install`.
+UNITS = $(PREFIX)/lib/systemd
+
+install: $(if $(SUDO_UID),built,build) ## programs, units, manual pages and completions below PREFIX; DESTDIR as usual
 	install -D -m 0755 $(DIST)/sfkey $(DESTDIR)$(PREFIX)/bin/sfkey
 	install -D -m 0755 $(DIST)/sfkey-agent $(DESTDIR)$(PREFIX)/bin/sfkey-agent
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(DIST)/man/*.1
 	install -D -m 0644 $(DIST)/completions/sfkey $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sfkey
 	install -D -m 0644 $(DIST)/completions/_sfkey $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sfkey
 	install -D -m 0644 $(DIST)/completions/sfkey.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sfkey.fish
+	@set -e; for unit in user/sfkey-agent.service user/sfkey-agent.socket \
+			system/sfkey-agent@.service system/sfkey-agent@.socket system/sfkey-load@.service; do \
+		echo "install $$unit"; \
+		install -d "$(DESTDIR)$(UNITS)/$${unit%/*}"; \
+		sed 's#^ExecStart=sfkey#ExecStart=$(PREFIX)/bin/sfkey#' "systemd/$$unit" >"$(DESTDIR)$(UNITS)/$$unit"; \
+		chmod 0644 "$(DESTDIR)$(UNITS)/$$unit"; \
+	done
 
 clean: ## remove what was built and installed for tests
 	$(CARGO) clean

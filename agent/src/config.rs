@@ -7,6 +7,7 @@ use sfkey_proto::v1::MemoryProtection;
 use tracing::Level;
 
 use crate::{
+    launch::{Launched, shell::Shell},
     limits,
     logging::Format,
     salesforce::{TrustedHosts, http::Timeouts},
@@ -14,9 +15,10 @@ use crate::{
 
 /// Holds Salesforce private keys in protected memory and serves access tokens over gRPC on a Unix socket.
 ///
-/// Runs in the foreground until SIGTERM, SIGINT or `sfkey stop`; a second signal stops it at once. SIGUSR1
-/// drops every key. With `-- COMMAND` it runs COMMAND with an agent of its own, ends with it, and exits with
-/// COMMAND's code. Load accounts with `sfkey add`, fetch tokens with `sfkey token`.
+/// Runs in the foreground until SIGTERM, SIGINT or `sfkey stop`; a second signal stops it at once. SIGHUP reopens
+/// the log, SIGUSR1 drops every key. With `--daemon` it goes to the background, with `-- COMMAND` it runs COMMAND
+/// with an agent of its own, ends with it, and exits with COMMAND's code. Load accounts with `sfkey add`, fetch
+/// tokens with `sfkey token`.
 #[derive(Debug, Parser)]
 #[command(name = "sfkey-agent", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Options {
@@ -39,6 +41,16 @@ pub struct Options {
     /// forwarding and other users
     #[arg(long, value_name = "PATH")]
     pub token_socket: Option<PathBuf>,
+    /// Detach once ready, and print the line that tells a shell where the socket is
+    ///
+    /// Where an agent serves the socket already, the same line is printed and nothing is started. The log goes
+    /// to --log-file, else to ${XDG_STATE_HOME:-~/.local/state}/sfkey/agent.log.
+    #[arg(long, conflicts_with = "command")]
+    pub daemon: bool,
+
+    /// The shell that is to evaluate what --daemon prints
+    #[arg(long, value_name = "SHELL", value_enum, default_value_t = Shell::Sh, requires = "daemon")]
+    pub shell: Shell,
 
     /// Record in this file who got which token and who was denied, one JSON object a line; SIGHUP opens it anew
     ///
@@ -78,13 +90,18 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL", env = "SFKEY_LOG")]
     pub log_level: Option<Level>,
 
-    /// Form of the log lines on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
-    pub log_format: Format,
+    /// Form of the log: text, json, or journal for entries with fields [default: journal when systemd has
+    /// connected standard error to it, else text]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub log_format: Option<Format>,
 
-    /// Serve until standard input ends, and say on standard output when ready
-    #[arg(long, hide = true)]
-    pub launched: bool,
+    /// Log to this file instead of standard error: appended to, mode 0600, reopened on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
+    /// Set by the process that started this one
+    #[arg(long, hide = true, value_enum)]
+    pub launched: Option<Launched>,
 
     /// Run this command with an agent of its own, which ends with it
     #[arg(last = true, value_name = "COMMAND")]
@@ -132,7 +149,9 @@ Exit code: 0 stopped as asked, 1 failed, 2 usage; with -- COMMAND, COMMAND's own
 126 if it cannot be run, 127 if it is not found.
 
 Examples:
-  sfkey-agent &
+  eval \"$(sfkey-agent --daemon)\"                      sh, bash, zsh: in a start-up file
+  eval `sfkey-agent --daemon --shell csh`             csh, tcsh
+  sfkey-agent --daemon --shell fish | source          fish
   sfkey-agent --socket ~/.sfkey/agent.sock --log-level debug
   sfkey-agent --check-config
   sfkey-agent --audit-log ~/.local/state/sfkey/audit.log --audit-required
@@ -144,11 +163,39 @@ impl Options {
         sfkey_proto::place::socket_path(self.socket.as_deref(), uid, variable)
     }
 
+    /// Whether this process serves; else it starts the one that does.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.launched.is_some() || (!self.daemon && self.command.is_empty())
+    }
+
+    /// Whether this agent ends with a command.
+    #[must_use]
+    pub fn serves_a_command(&self) -> bool {
+        matches!(self.launched, Some(Launched::Command | Launched::CommandPrivate))
+    }
+
+    /// Where the log goes if not to standard error; and whether that was asked for, or is only where a detached
+    /// agent's log goes by itself.
+    pub fn log_place(&self, variable: impl Fn(&str) -> Option<OsString>) -> Option<(PathBuf, bool)> {
+        if let Some(file) = &self.log_file {
+            return Some((file.clone(), true));
+        }
+        if self.launched != Some(Launched::Daemon) || self.log_format == Some(Format::Journal) {
+            return None;
+        }
+        let state = sfkey_proto::place::state_directory(variable)?;
+        Some((state.join("sfkey/agent.log"), false))
+    }
+
     /// How much to log. Beside a command's own output only what needs attention.
     #[must_use]
     pub fn level(&self) -> Level {
-        self.log_level
-            .unwrap_or(if self.launched { Level::WARN } else { Level::INFO })
+        self.log_level.unwrap_or(if self.serves_a_command() {
+            Level::WARN
+        } else {
+            Level::INFO
+        })
     }
 
     /// Time limits of an exchange: no part may take longer than the whole.

@@ -30,17 +30,19 @@ use crate::{
     clock::SystemClock,
     config::{Options, Protection},
     connection::Connection,
-    custody::Custody,
+    custody::{Custody, protection_name as name},
     hardening::Hardening,
-    launch,
+    launch::{self, Launched, detach},
     limits::DRAIN_TIME,
     lock::Lock,
+    logging::Log,
     logins::Logins,
+    notify::Notifier,
     peer::Socket,
     salesforce::{HttpEndpoint, TrustedHosts},
     service::{self, Parts, Places, Service},
     shutdown::{Asked, Signals, Stop},
-    socket::{self, Bound, Entrance, Table},
+    socket::{self, Bound, Entrance, Presence, Standing, Table},
 };
 
 /// The system does not protect the master secret as much as was required.
@@ -79,6 +81,10 @@ pub struct Daemon {
     drain: CancellationToken,
     /// Ends when the launcher does; `None` without one.
     launcher: Option<Receiver>,
+    log: Log,
+    notifier: Notifier,
+    presence: Presence,
+    standing: watch::Sender<Standing>,
     accepting: Vec<JoinHandle<()>>,
     serving: Serving,
 }
@@ -91,6 +97,7 @@ impl Daemon {
     pub fn build(
         options: &Options,
         hardening: Hardening,
+        log: Log,
         bound: &Bound,
         restricted: Option<&Bound>,
         access: Access,
@@ -102,6 +109,7 @@ impl Daemon {
         let table = Table::for_descriptors(hardening.descriptors, limits.connections.0);
         let stop = Stop::default();
         let audit = access.start_audit(options, &agent)?;
+        let (standing, stands) = watch::channel(Standing::Own);
         let service = Service::new(Parts {
             accounts: Accounts::new(Arc::clone(&agent)),
             policy: Arc::clone(&access.policy),
@@ -117,6 +125,8 @@ impl Daemon {
             ending: CancellationToken::new(),
             hardening,
             socket: bound.path().display().to_string(),
+            socket_activated: bound.is_adopted(),
+            standing: stands,
             instance_id: instance_id()?,
             started_at: agent.clock.now().unix,
             pid: std::process::id(),
@@ -149,18 +159,19 @@ impl Daemon {
             }
         };
         report(&agent, hardening, bound, restricted, &access);
-        let launcher = if options.launched {
-            Some(tell_launcher()?)
-        } else {
-            None
-        };
+        let mut notifier = Notifier::new(options.launched.is_none());
+        notifier.ready(service.summary());
         Ok(Self {
             service,
             access,
             signals,
             stop,
             drain,
-            launcher,
+            launcher: tell_launcher(options.launched)?,
+            log,
+            notifier,
+            presence: Presence::watch(bound.path(), bound.inode()),
+            standing,
             accepting,
             serving,
         })
@@ -177,12 +188,11 @@ impl Daemon {
                 () = self.service.keep_dropping_ended() => {}
                 () = self.stop.requested() => return Ok(()),
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
+                () = self.notifier.due() => self.notifier.alive(self.service.summary()),
+                standing = self.presence.changed() => self.stands(standing),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
-                    Asked::Reload => {
-                        self.access.reload();
-                        self.service.reopen_audit();
-                    }
+                    Asked::Reload => self.reload(),
                     Asked::Stop(signal) => {
                         tracing::info!(signal, "stop requested");
                         return Ok(());
@@ -192,12 +202,45 @@ impl Daemon {
         }
     }
 
-    /// Lets the requests in work end, for a while; a second signal cuts that short.
+    /// SIGHUP: what can be read or opened again is.
+    fn reload(&self) {
+        self.access.reload();
+        self.service.reopen_audit();
+        match self.log.reopen() {
+            Ok(()) => tracing::info!("SIGHUP: the log was reopened"),
+            Err(error) => tracing::error!(%error, "SIGHUP: the old log is kept"),
+        }
+    }
+
+    fn stands(&mut self, standing: Standing) {
+        self.standing.send_replace(standing);
+        match standing {
+            Standing::Own => tracing::info!("the socket is back at its path"),
+            Standing::Removed => tracing::error!(
+                "the socket was removed from its path: no client can find this agent; start it anew"
+            ),
+            Standing::Replaced => tracing::error!(
+                "something else stands at the socket's path: clients do not reach this agent; stop what does, and start it anew"
+            ),
+        }
+        self.notifier.alive(self.service.summary());
+    }
+
+    /// Takes the socket away, and lets the requests in work end, for a while; a second signal cuts that short.
     ///
     /// # Errors
     /// When the server fails on its last steps.
-    pub async fn drain(mut self) -> anyhow::Result<()> {
-        self.accepting.iter().for_each(JoinHandle::abort);
+    pub async fn drain(mut self, bound: &mut Bound, restricted: Option<&mut Bound>) -> anyhow::Result<()> {
+        self.notifier.stopping();
+        for accepting in self.accepting {
+            accepting.abort();
+            // It holds the listener, too; cancelled is how it ends.
+            drop(accepting.await);
+        }
+        bound.withdraw();
+        if let Some(restricted) = restricted {
+            restricted.withdraw();
+        }
         self.service.close_silent();
         self.service.end_streams();
         self.drain.cancel();
@@ -241,12 +284,19 @@ fn token_table(main: &Table, access: &Access) -> Table {
     main.beside(socket.connections.0, socket.connections_per_uid.0)
 }
 
-/// Says on standard output that the daemon serves, and takes standard input over.
-fn tell_launcher() -> io::Result<Receiver> {
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{}", launch::READY)?;
-    stdout.flush()?;
-    Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)
+/// Says on standard output that the daemon serves. An agent that serves a command takes standard input over,
+/// which ends with the launcher; a detached one lets go of everything.
+fn tell_launcher(launched: Option<Launched>) -> io::Result<Option<Receiver>> {
+    match launched {
+        None => Ok(None),
+        Some(Launched::Daemon) => detach::let_go(launch::READY).map(|()| None),
+        Some(Launched::Command | Launched::CommandPrivate) => {
+            let mut stdout = io::stdout();
+            writeln!(stdout, "{}", launch::READY)?;
+            stdout.flush()?;
+            Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?).map(Some)
+        }
+    }
 }
 
 async fn launcher_ended(launcher: &mut Option<Receiver>) {
@@ -311,15 +361,6 @@ fn report(agent: &Agent, hardening: Hardening, bound: &Bound, restricted: Option
         descriptors = hardening.descriptors,
         "ready"
     );
-}
-
-/// As the contract's JSON names it.
-fn name(protection: MemoryProtection) -> &'static str {
-    match protection {
-        MemoryProtection::MemfdSecret => "memfd_secret",
-        MemoryProtection::Mlock => "mlock",
-        MemoryProtection::None | MemoryProtection::Unspecified => "none",
-    }
 }
 
 fn instance_id() -> io::Result<[u8; INSTANCE_ID_BYTES]> {

@@ -20,14 +20,14 @@ pub struct Hardening {
     pub descriptors_before: u64,
 }
 
-/// Takes away dumps, tracing by the same user, new privileges and inherited descriptors; and raises the limit
-/// of descriptors. To be called before anything is opened.
+/// Takes away dumps, tracing by the same user, new privileges and inherited descriptors, but for the first `passed`
+/// of those; and raises the limit of descriptors. To be called before anything is opened.
 ///
 /// # Errors
 /// When the kernel refuses one of the first four, which it never does to an ordinary process.
-pub fn harden() -> io::Result<Hardening> {
+pub fn harden(passed: u32) -> io::Result<Hardening> {
     forbid_dumps()?;
-    descriptors::close_inherited()?;
+    descriptors::close_inherited(passed)?;
     let descriptors_before = descriptor_limit();
     let descriptors = raise_descriptors();
     Ok(Hardening {

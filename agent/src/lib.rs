@@ -56,6 +56,7 @@ pub mod launch;
 pub mod limits;
 pub mod lock;
 pub mod logging;
+pub mod notify;
 pub mod settings;
 pub mod shutdown;
 

@@ -52,6 +52,20 @@ pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Durat
 /// How long requests in work may take after the signal to stop.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// How long a start waits for an agent that has the path and does not listen: it may drain that long, and then has
+/// a little to clean up.
+pub const HANDOVER_TIME: Duration = Duration::from_secs(DRAIN_TIME.as_secs() + 2);
+
+/// How often such a start looks again.
+pub const HANDOVER_STEP: Duration = Duration::from_millis(10);
+
+/// How often the agent looks whether its socket is still there, beside what the kernel tells.
+pub const PRESENCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A log that is larger than this when a detached agent starts, in bytes, is set aside, and the one set aside
+/// before is dropped: months of what an agent logs in ordinary use.
+pub const MAX_OWN_LOG_BYTES: u64 = 1024 * 1024;
+
 /// Name resolution, TCP and TLS together.
 pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 

@@ -46,10 +46,20 @@ fn socket_path_below(
         return Some(path);
     }
     let run_user = || own_runtime_directory(run_user, uid);
-    let state =
-        || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    let directory = absolute("XDG_RUNTIME_DIR").or_else(run_user).or_else(state)?;
+    let directory = absolute("XDG_RUNTIME_DIR")
+        .or_else(run_user)
+        .or_else(|| state_directory(&variable))?;
     Some(directory.join("sfkey/agent.sock"))
+}
+
+/// `${XDG_STATE_HOME:-~/.local/state}`; `None` when neither variable holds an absolute path.
+pub fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
 
 /// The restricted socket, when no path is given for it: `$XDG_RUNTIME_DIR/sfkey-token/token.sock`,

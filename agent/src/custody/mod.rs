@@ -76,6 +76,16 @@ pub enum LockError {
     LessProtection,
 }
 
+/// A level of protection, as the contract's JSON names it.
+#[must_use]
+pub fn protection_name(protection: MemoryProtection) -> &'static str {
+    match protection {
+        MemoryProtection::MemfdSecret => "memfd_secret",
+        MemoryProtection::Mlock => "mlock",
+        MemoryProtection::None | MemoryProtection::Unspecified => "none",
+    }
+}
+
 impl Custody {
     /// Makes a vault with a fresh master secret.
     ///

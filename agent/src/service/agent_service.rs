@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::{Service, check::FindingStream, revoke::revoke_all};
-use crate::{clock::Now, error::Failure, hardening, peer::Socket};
+use crate::{clock::Now, error::Failure, hardening, peer::Socket, socket::Standing};
 
 impl Service {
     fn status(&self, request: &Request<GetStatusRequest>) -> Result<GetStatusResponse, Failure> {
@@ -68,6 +68,8 @@ impl Service {
             audit_failures: counters.audit_failures.value(),
             denials: counters.denials.value(),
             token_connections: count(parts.table.connections().open_at(Socket::Token)),
+            socket_activated: parts.socket_activated,
+            socket_lost: *parts.standing.borrow() != Standing::Own,
         })
     }
 

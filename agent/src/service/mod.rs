@@ -24,6 +24,7 @@ use crate::{
     audit::{Audit, NotRecorded},
     confirm::Confirmer,
     connection::Caller,
+    custody::protection_name,
     error::Failure,
     hardening::Hardening,
     limits::MAX_TOKEN_REQUESTS,
@@ -31,7 +32,7 @@ use crate::{
     peer::Socket,
     policy::{Denied, Permit, Policy, Verdict},
     shutdown::Stop,
-    socket::Table,
+    socket::{Standing, Table},
 };
 
 pub use server::{serve, serve_tokens};
@@ -62,6 +63,10 @@ pub struct Parts {
     pub hardening: Hardening,
     /// Path of the main socket.
     pub socket: String,
+    /// Whether the service manager bound the main socket.
+    pub socket_activated: bool,
+    /// What stands at the path of the main socket.
+    pub standing: watch_channel::Receiver<Standing>,
     /// Random, made at start: the `aad` of sealing.
     pub instance_id: [u8; INSTANCE_ID_BYTES],
     /// UTC epoch seconds.
@@ -140,6 +145,21 @@ impl Service {
     /// Closes the connections that never asked for anything: there is nothing to wait for.
     pub fn close_silent(&self) {
         self.0.table.connections().close_silent();
+    }
+
+    /// How the agent is, in a few words for the service manager.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let parts = &self.0;
+        let state = match (*parts.standing.borrow(), *parts.agent.locked.borrow()) {
+            (Standing::Removed, _) => "Its socket was removed",
+            (Standing::Replaced, _) => "Something else stands at its socket's path",
+            (Standing::Own, true) => "Locked",
+            (Standing::Own, false) => "Serves",
+        };
+        let (accounts, protection) = (parts.accounts.count(), parts.agent.custody.protection());
+        let protection = protection_name(protection);
+        format!("{state}; accounts: {accounts}; memory protection: {protection}")
     }
 
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {

@@ -5,9 +5,10 @@ use std::{
     io,
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
@@ -15,6 +16,12 @@ use rustix::{
     process::umask,
 };
 use sfkey_proto::place::{Distrust, judge_ancestors};
+
+use super::{
+    activation::PassedSocket,
+    probe::{Listener, who_listens},
+};
+use crate::limits::{HANDOVER_STEP, HANDOVER_TIME};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -101,16 +108,19 @@ pub(crate) fn shell_word(path: &Path) -> String {
     }
 }
 
-/// The bound socket. Dropping it removes the path, unless something else stands there by now.
+/// The socket that the agent serves. Dropping it removes the path, unless something else stands there by now or
+/// the service manager owns it.
 pub struct Bound {
-    listener: UnixListener,
+    listener: Option<UnixListener>,
     path: PathBuf,
     inode: (u64, u64),
-    _lock: File,
+    /// Held for life by whoever made the path; `None` when the service manager did.
+    lock: Option<File>,
 }
 
 impl Bound {
-    /// Binds the socket at `path` for the user `owner`, mode 0600 from the first moment.
+    /// Binds the socket at `path` for the user `owner`, mode 0600 from the first moment. While another agent
+    /// that has the path is only starting or ending, it is waited for.
     ///
     /// # Errors
     /// [`BindError`]; nothing that was there before is touched, but a socket that refuses connections.
@@ -122,15 +132,27 @@ impl Bound {
 
     /// The same where the directory is seen to already.
     pub(super) fn in_prepared_directory(path: PathBuf, owner: u32) -> Result<Self, BindError> {
-        let lock = lock(&path)?;
+        let lock = lock(&path, owner)?;
         clear(&path, owner)?;
         let listener = listen(&path).map_err(failed("bind", &path))?;
-        let made = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
         Ok(Self {
-            listener,
+            listener: Some(listener),
+            inode: inode(&path)?,
             path,
-            inode: (made.dev(), made.ino()),
-            _lock: lock,
+            lock: Some(lock),
+        })
+    }
+
+    /// Adopts a socket that the service manager bound, and that goes on to belong to it.
+    ///
+    /// # Errors
+    /// When the socket has gone from its path in this moment.
+    pub fn adopt(socket: PassedSocket) -> Result<Self, BindError> {
+        Ok(Self {
+            listener: Some(socket.listener),
+            inode: inode(&socket.path)?,
+            path: socket.path,
+            lock: None,
         })
     }
 
@@ -140,25 +162,59 @@ impl Bound {
         &self.path
     }
 
+    /// Device and inode of the socket's file.
+    #[must_use]
+    pub fn inode(&self) -> (u64, u64) {
+        self.inode
+    }
+
+    /// Whether the service manager bound it.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.lock.is_none()
+    }
+
     /// A non-blocking handle for the runtime.
     ///
     /// # Errors
-    /// When the descriptor cannot be duplicated.
+    /// When the descriptor cannot be duplicated, or was withdrawn.
     pub fn listener(&self) -> io::Result<UnixListener> {
-        let listener = self.listener.try_clone()?;
+        let listener = self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let listener = listener.try_clone()?;
         listener.set_nonblocking(true)?;
         Ok(listener)
+    }
+
+    /// Takes the socket away from clients, so that none is left waiting in its queue. The path stays locked: the
+    /// next agent waits until this one has ended.
+    pub fn withdraw(&mut self) {
+        if self.listener.take().is_none() || self.is_adopted() {
+            return;
+        }
+        let ours = inode(&self.path).is_ok_and(|found| found == self.inode);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
+        }
+    }
+
+    /// Removes the lock and the directory as well, which were made for this agent alone. What cannot be removed
+    /// is of no harm: two small files of the user's own.
+    pub fn remove_directory(mut self) {
+        self.withdraw();
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        drop(fs::remove_file(lock_path(&self.path)).and_then(|()| fs::remove_dir(directory)));
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode);
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
-        }
+        self.withdraw();
     }
+}
+
+fn inode(path: &Path) -> Result<(u64, u64), BindError> {
+    let found = fs::symlink_metadata(path).map_err(failed("look at", path))?;
+    Ok((found.dev(), found.ino()))
 }
 
 pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BindError + use<'a> {
@@ -181,6 +237,7 @@ pub(super) fn whole(path: &Path) -> Result<PathBuf, BindError> {
 /// Makes the directory if need be, and requires that it is ours, a directory, and nobody else's business.
 fn prepare_directory(path: &Path, owner: u32) -> Result<(), BindError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
+    judge_place(directory, owner)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -205,11 +262,25 @@ fn prepare_directory(path: &Path, owner: u32) -> Result<(), BindError> {
     Ok(())
 }
 
-/// One agent a path: the lock is held for life, so that two starts at once cannot both see a stale socket.
-fn lock(path: &Path) -> Result<File, BindError> {
+/// Judges the nearest directory that is there before anything is made in it: root, running with another user's
+/// `HOME`, must leave nothing behind that this user then cannot use.
+fn judge_place(directory: &Path, owner: u32) -> Result<(), BindError> {
+    let missing = |ancestor: &&Path| fs::symlink_metadata(ancestor).is_err();
+    let made = directory.ancestors().take_while(missing).last();
+    made.map_or(Ok(()), |first| {
+        judge_ancestors(first, owner).map_err(BindError::Untrusted)
+    })
+}
+
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// One agent a path: the lock is held for life, so that two starts at once cannot both see a stale socket.
+fn lock(path: &Path, owner: u32) -> Result<File, BindError> {
+    let lock_path = lock_path(path);
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = OpenOptions::new()
         .read(true)
@@ -220,11 +291,29 @@ fn lock(path: &Path) -> Result<File, BindError> {
         .custom_flags(i32::try_from(flags.bits()).expect("open flags fit an int"))
         .open(&lock_path)
         .map_err(failed("open", &lock_path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(BindError::Running(path.to_path_buf())),
-        Err(error) => Err(failed("lock", &lock_path)(error.into())),
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(failed("lock", &lock_path)(error.into())),
+        }
+        // Who has the lock and does not listen is about to begin or to end.
+        let serves = matches!(who_listens(path, owner), Ok(Listener::Own | Listener::Foreign));
+        if serves || waited >= HANDOVER_TIME {
+            return Err(BindError::Running(path.to_path_buf()));
+        }
+        wait_a_step();
+        waited += HANDOVER_STEP;
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "neither a lock that is freed nor a socket that begins to listen tells it to others, and nothing else runs yet"
+)]
+fn wait_a_step() {
+    std::thread::sleep(HANDOVER_STEP);
 }
 
 /// Removes a socket that nobody listens on any more; refuses everything else.
@@ -248,11 +337,11 @@ fn clear(path: &Path, owner: u32) -> Result<(), BindError> {
         () if found.uid() != owner => return foreign("another user's socket"),
         () => {}
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed("remove the stale socket", path))
-        }
-        Ok(_) => Err(BindError::Running(path.to_path_buf())),
+    match who_listens(path, owner) {
+        Ok(Listener::Nobody) => fs::remove_file(path).map_err(failed("remove the stale socket", path)),
+        Ok(Listener::NoPath) => Ok(()),
+        Ok(Listener::Own) => Err(BindError::Running(path.to_path_buf())),
+        Ok(Listener::Foreign) => foreign("a socket that another user's process serves"),
         Err(error) => Err(failed("find out who listens at", path)(error)),
     }
 }
@@ -278,7 +367,10 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixStream,
+    };
 
     use super::*;
 

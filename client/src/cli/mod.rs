@@ -13,6 +13,7 @@ mod lock;
 mod panic;
 mod remove;
 mod revoke;
+mod service;
 mod setup;
 mod token;
 mod watch;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     panic::PanicArgs,
     remove::RemoveArgs,
     revoke::RevokeArgs,
+    service::{ServiceAction, ServiceArgs, ServiceInstallArgs, ServiceUninstallArgs},
     setup::SetupArgs,
     token::TokenArgs,
     watch::WatchArgs,
@@ -142,6 +144,8 @@ pub(crate) enum Command {
         /// The directory
         directory: PathBuf,
     },
+    /// Set up the agent as a service of your systemd, started by the first call
+    Service(ServiceArgs),
 }
 
 const STOP_EXAMPLES: &str = "\
@@ -178,6 +182,7 @@ impl Cli {
                 | Command::Doctor(_)
                 | Command::Revoke(_)
                 | Command::Panic(_)
+                | Command::Service(_)
                 | Command::Stop
                 | Command::Config(_)
                 | Command::Completions(_)

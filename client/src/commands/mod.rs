@@ -16,6 +16,7 @@ mod manual;
 mod panic;
 mod remove;
 mod revoke;
+mod service;
 mod setup;
 mod similar;
 mod status;
@@ -144,6 +145,7 @@ async fn run_command(invocation: &Invocation<'_>, command: Command) -> Result<()
         Command::Whoami(args) => whoami::run(invocation, args).await,
         Command::Revoke(args) => revoke::run(invocation, args).await,
         Command::Panic(PanicArgs {}) => panic::run(invocation).await,
+        Command::Service(args) => service::run(invocation, &args.action),
         Command::Stop => stop::run(invocation).await,
         Command::Config(args) => config::run(invocation, &args),
         Command::Completions(args) => completions::script(&args),

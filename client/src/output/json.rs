@@ -206,6 +206,8 @@ pub(super) struct StatusObject<'a> {
     audit_log: Option<&'a str>,
     audit_records: u64,
     audit_failures: u64,
+    socket_activated: bool,
+    socket_lost: bool,
     introspections: u64,
     introspection_failures: u64,
     rejections: u64,
@@ -264,6 +266,8 @@ impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
             audit_log: status.audit_log.as_deref(),
             audit_records: status.audit_records,
             audit_failures: status.audit_failures,
+            socket_activated: status.socket_activated,
+            socket_lost: status.socket_lost,
             introspections: status.introspections,
             introspection_failures: status.introspection_failures,
             rejections: status.rejections,
@@ -457,6 +461,7 @@ mod tests {
                 r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0,"#,
                 r#""settings_file":null,"token_socket":null,"token_connections":0,"denials":0,"#,
                 r#""audit_log":null,"audit_records":0,"audit_failures":0,"#,
+                r#""socket_activated":false,"socket_lost":false,"#
                 r#""introspections":0,"introspection_failures":0,"rejections":0,"hold_offs":[],"login_budgets":[],"outages":[]}"#
             )
         );

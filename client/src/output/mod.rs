@@ -288,6 +288,11 @@ impl Output {
         write_out(text.as_bytes())
     }
 
+    /// Writes a text of several lines for people.
+    pub(crate) fn text(text: &str) -> Result<(), Failure> {
+        write_out(text.as_bytes())
+    }
+
     /// One finding of `sfkey doctor`. JSON waits for all of them.
     pub(crate) fn check(&self, check: &Check) -> Result<(), Failure> {
         match self.is_json() {

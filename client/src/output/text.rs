@@ -143,7 +143,7 @@ pub(super) fn status(status: &GetStatusResponse, now: Timestamp) -> String {
             ),
         ),
         ("pid", status.pid.to_string()),
-        ("socket", escape(&status.socket)),
+        ("socket", socket(status)),
         ("started", moment(status.started_at, now, &zone)),
         ("locked", yes_no(status.locked)),
         ("accounts", status.account_count.to_string()),
@@ -204,6 +204,15 @@ fn restraint(status: &GetStatusResponse, now: Timestamp, zone: &TimeZone) -> Vec
         ("logins left", format!("{} for {user}{next}", budget.left))
     });
     hold_offs.chain(outages).chain(budgets).collect()
+}
+
+fn socket(status: &GetStatusResponse) -> String {
+    let path = escape(&status.socket);
+    match (status.socket_lost, status.socket_activated) {
+        (true, _) => format!("{path}: REMOVED OR REPLACED, no new client reaches this agent"),
+        (false, true) => format!("{path}, bound by the service manager"),
+        (false, false) => path,
+    }
 }
 
 /// What `sfkey add` did.

@@ -4,6 +4,7 @@
 //! binaries   the built programs, and a refusal to test stale ones
 //! home       a private place: socket directory, HOME, XDG directories
 //! agent      sfkey-agent as a process: start, log, signals, end
+//! detached   sfkey-agent as it leaves itself behind
 //! calls      gRPC over its socket, and what a failure must look like
 //! command    sfkey as a command, with a clean environment
 //! keys       RSA keys and the files that people keep them in
@@ -22,6 +23,7 @@ pub mod binaries;
 pub mod calls;
 pub mod canary;
 pub mod command;
+pub mod detached;
 pub mod golden;
 pub mod home;
 pub mod keys;
@@ -34,6 +36,7 @@ pub use agent::{Agent, Launch};
 pub use calls::{Calls, refusal};
 pub use canary::Canaries;
 pub use command::{Ran, Sfkey};
+pub use detached::Detached;
 pub use home::Home;
 pub use keys::TestKey;
 pub use stage::{Stage, StageSetup};

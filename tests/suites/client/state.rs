@@ -149,7 +149,7 @@ fn stopping_ends_the_agent_and_removes_its_socket() {
         home,
     } = loaded();
     let stopped = sfkey_tests::support::Sfkey::new(&home, ["stop"]).run().done();
-    assert!(stopped.out().contains("stops"), "{}", stopped.out());
+    assert!(stopped.out().contains("has stopped."), "{}", stopped.out());
     let ended = agent.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(!home.socket().exists());

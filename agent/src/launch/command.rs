@@ -1,17 +1,12 @@
 //! `sfkey-agent -- COMMAND`: runs COMMAND with an agent of its own, and ends with it.
-//!
-//! The process splits before anything is hardened. This one stays the launcher, with the caller's limits and
-//! signals, so that COMMAND inherits nothing of the agent's; the agent is a child that ends when its standard
-//! input does, which also holds when the launcher is killed.
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::{self, BufRead, BufReader},
+    fs::File,
+    io,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
 };
 
 use anyhow::Context;
@@ -21,68 +16,43 @@ use rustix::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Option by which the launcher tells the agent that it was launched.
-pub const LAUNCHED: &str = "--launched";
-
-/// What the agent says on standard output once it serves.
-pub const READY: &str = "ready";
+use super::{Agent, Launched, Start, absolute};
 
 /// Exit codes of env(1) for a command that cannot be run, and one that is not found.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Runs COMMAND and returns its exit code, 128 and the signal's number if one ended it.
+/// Runs COMMAND and returns its exit code, 128 and the signal's number if one ended it. Without a `socket` the
+/// agent gets a directory of its own beside `default`, so that any number of them run at once.
 ///
 /// # Errors
 /// When the agent does not come up or COMMAND's end cannot be awaited.
 pub fn run(socket: Option<&Path>, default: &Path, command: &[OsString]) -> anyhow::Result<u8> {
-    let private = default.with_file_name(format!("command-{}", std::process::id()));
-    let socket = socket.map_or_else(|| private.join("agent.sock"), Path::to_path_buf);
-    // COMMAND may go elsewhere before it asks.
-    let socket = std::path::absolute(socket).context("the socket's path cannot be resolved")?;
-    let Some(agent) = LaunchedAgent::start(&socket)? else {
-        return Ok(1);
+    let (launched, socket) = match socket {
+        Some(socket) => (Launched::Command, absolute(socket)?),
+        None => (Launched::CommandPrivate, absolute(&private(default))?),
     };
-    let code = run_command(&socket, command);
-    agent.stop()?;
-    // Only there if no path was given; what cannot be removed is an empty directory of the user's own.
-    drop(fs::remove_file(private.join("agent.sock.lock")).and_then(|()| fs::remove_dir(&private)));
-    code
+    let started = Agent::start(launched, |agent| {
+        // A group of its own: the terminal's Ctrl-C is for COMMAND.
+        agent
+            .env("SFKEY_SOCK", &socket)
+            .process_group(0)
+            .stdin(Stdio::piped());
+    });
+    match started? {
+        Start::Ready(agent) => {
+            let code = run_command(&socket, command);
+            agent.stop()?;
+            code
+        }
+        Start::Running => anyhow::bail!("an agent is running at {}", socket.display()),
+        Start::Ended(code) => Ok(code),
+    }
 }
 
-/// The agent as a child.
-struct LaunchedAgent(Child);
-
-impl LaunchedAgent {
-    /// Starts it and waits until it serves; `None` when it ended instead, having said why.
-    fn start(socket: &Path) -> anyhow::Result<Option<Self>> {
-        let program = env::current_exe().context("the agent's own program cannot be found")?;
-        let options = env::args_os().skip(1).take_while(|argument| argument != "--");
-        let mut child = Command::new(program)
-            .args(options)
-            .arg(LAUNCHED)
-            .env("SFKEY_SOCK", socket)
-            // A group of its own: the terminal's Ctrl-C is for COMMAND.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the agent cannot be started")?;
-        let mut said = String::new();
-        let stdout = child.stdout.take().context("the agent has no standard output")?;
-        BufReader::new(stdout).read_line(&mut said)?;
-        if said.trim_end() == READY {
-            return Ok(Some(Self(child)));
-        }
-        child.wait()?;
-        Ok(None)
-    }
-
-    /// Closes its standard input and waits for its end.
-    fn stop(mut self) -> io::Result<ExitStatus> {
-        drop(self.0.stdin.take());
-        self.0.wait()
-    }
+fn private(default: &Path) -> PathBuf {
+    let directory = format!("command-{}", std::process::id());
+    default.with_file_name(directory).join("agent.sock")
 }
 
 fn run_command(socket: &Path, command: &[OsString]) -> anyhow::Result<u8> {
@@ -91,6 +61,8 @@ fn run_command(socket: &Path, command: &[OsString]) -> anyhow::Result<u8> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        // A caller may ignore SIGCHLD; then the kernel would keep no exit code.
+        let _ends = signal(SignalKind::child())?;
         let mut command = tokio::process::Command::new(program);
         let spawned = command.args(arguments).env("SFKEY_SOCK", socket).spawn();
         let child = match spawned {
@@ -111,11 +83,17 @@ async fn await_passing_signals(mut child: tokio::process::Child) -> anyhow::Resu
         .and_then(Pid::from_raw);
     let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
+    let (mut first, mut second) = (
+        signal(SignalKind::user_defined1())?,
+        signal(SignalKind::user_defined2())?,
+    );
     loop {
         let signal = tokio::select! {
             status = child.wait() => return Ok(status?),
             _ = terminate.recv() => Some(Signal::TERM),
             _ = hang_up.recv() => Some(Signal::HUP),
+            _ = first.recv() => Some(Signal::USR1),
+            _ = second.recv() => Some(Signal::USR2),
             _ = interrupt.recv() => (!has_terminal()).then_some(Signal::INT),
             _ = quit.recv() => (!has_terminal()).then_some(Signal::QUIT),
         };
@@ -161,5 +139,14 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
         assert_eq!(exit_code(ExitStatus::from_raw(42 << 8)), 42);
         assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+    }
+
+    #[test]
+    fn every_launcher_has_a_place_of_its_own_for_the_socket() {
+        let own = format!("/run/user/1/sfkey/command-{}/agent.sock", std::process::id());
+        assert_eq!(
+            private(Path::new("/run/user/1/sfkey/agent.sock")),
+            Path::new(&own)
+        );
     }
 }

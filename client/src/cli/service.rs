@@ -1,0 +1,47 @@
+//! The arguments of `sfkey service`.
+
+use clap::{Args, Subcommand};
+
+const EXAMPLES: &str = "\
+Where there is no systemd, `sfkey-agent --daemon` in a shell's start-up file does the same.
+
+Examples:
+  sfkey service install --print    see the units
+  sfkey service install            write and enable them; the first call starts the agent
+  sfkey service status
+  sfkey service uninstall";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ServiceArgs {
+    #[command(subcommand)]
+    pub(crate) action: ServiceAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceAction {
+    /// Write the units where your systemd reads them, and enable the socket
+    Install(ServiceInstallArgs),
+    /// Stop the agent, disable the socket and remove the units
+    Uninstall(ServiceUninstallArgs),
+    /// Tell which units are there, and whether they are active
+    Status,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServiceInstallArgs {
+    /// Print the units and write nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+
+    /// Replace units that were changed by hand; the old ones are kept aside
+    #[arg(long, conflicts_with = "print")]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServiceUninstallArgs {
+    /// Remove units that were changed by hand; they are kept aside
+    #[arg(long)]
+    pub(crate) force: bool,
+}

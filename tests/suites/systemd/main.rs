@@ -1,0 +1,7 @@
+//! The units of `systemd/` under a real systemd: a user's manager in a namespace with its own `/tmp` and `/run`.
+
+mod analyze;
+mod nest;
+mod service;
+mod system;
+mod user;
