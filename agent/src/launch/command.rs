@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, Signal, getpgrp, kill_process},
     termios::tcgetpgrp,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use super::{Agent, Launched, Start, absolute};
 
@@ -63,39 +63,77 @@ fn run_command(socket: &Path, command: &[OsString]) -> anyhow::Result<u8> {
     runtime.block_on(async {
         // A caller may ignore SIGCHLD; then the kernel would keep no exit code.
         let _ends = signal(SignalKind::child())?;
+        let signals = PassedOn::take()?;
         let mut command = tokio::process::Command::new(program);
         let spawned = command.args(arguments).env("SFKEY_SOCK", socket).spawn();
         let child = match spawned {
             Ok(child) => child,
             Err(error) => return Ok(cannot_run(program, &error)),
         };
-        let status = await_passing_signals(child).await?;
+        let status = await_passing_signals(child, signals).await?;
         Ok(exit_code(status))
     })
 }
 
+/// The signals that are passed on. Taken over before COMMAND begins, so that none is lost; what the caller ignores
+/// is left alone, for COMMAND is to ignore it as well.
+struct PassedOn {
+    terminate: Option<SignalStream>,
+    hang_up: Option<SignalStream>,
+    first: Option<SignalStream>,
+    second: Option<SignalStream>,
+    interrupt: Option<SignalStream>,
+    quit: Option<SignalStream>,
+}
+
+impl PassedOn {
+    fn take() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let ignored = ignored.unwrap_or(0);
+        let take = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            (!is_ignored).then(|| signal(kind)).transpose()
+        };
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            hang_up: take(SignalKind::hangup())?,
+            first: take(SignalKind::user_defined1())?,
+            second: take(SignalKind::user_defined2())?,
+            interrupt: take(SignalKind::interrupt())?,
+            quit: take(SignalKind::quit())?,
+        })
+    }
+}
+
+/// Waits for a signal; for ever for one that is ignored.
+async fn next(signal: &mut Option<SignalStream>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for COMMAND and passes on what is sent to the launcher. What its terminal sends, it sends to COMMAND as
 /// well.
-async fn await_passing_signals(mut child: tokio::process::Child) -> anyhow::Result<ExitStatus> {
+async fn await_passing_signals(
+    mut child: tokio::process::Child,
+    mut signals: PassedOn,
+) -> anyhow::Result<ExitStatus> {
     let pid = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
-    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
-    let (mut first, mut second) = (
-        signal(SignalKind::user_defined1())?,
-        signal(SignalKind::user_defined2())?,
-    );
     loop {
         let signal = tokio::select! {
             status = child.wait() => return Ok(status?),
-            _ = terminate.recv() => Some(Signal::TERM),
-            _ = hang_up.recv() => Some(Signal::HUP),
-            _ = first.recv() => Some(Signal::USR1),
-            _ = second.recv() => Some(Signal::USR2),
-            _ = interrupt.recv() => (!has_terminal()).then_some(Signal::INT),
-            _ = quit.recv() => (!has_terminal()).then_some(Signal::QUIT),
+            () = next(&mut signals.terminate) => Some(Signal::TERM),
+            () = next(&mut signals.hang_up) => Some(Signal::HUP),
+            () = next(&mut signals.first) => Some(Signal::USR1),
+            () = next(&mut signals.second) => Some(Signal::USR2),
+            () = next(&mut signals.interrupt) => (!has_terminal()).then_some(Signal::INT),
+            () = next(&mut signals.quit) => (!has_terminal()).then_some(Signal::QUIT),
         };
         if let (Some(pid), Some(signal)) = (pid, signal) {
             // It may have ended in this very moment; then there is nobody to tell.
