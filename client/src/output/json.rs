@@ -461,7 +461,7 @@ mod tests {
                 r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0,"#,
                 r#""settings_file":null,"token_socket":null,"token_connections":0,"denials":0,"#,
                 r#""audit_log":null,"audit_records":0,"audit_failures":0,"#,
-                r#""socket_activated":false,"socket_lost":false,"#
+                r#""socket_activated":false,"socket_lost":false,"#,
                 r#""introspections":0,"introspection_failures":0,"rejections":0,"hold_offs":[],"login_budgets":[],"outages":[]}"#
             )
         );
