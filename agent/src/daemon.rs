@@ -159,9 +159,8 @@ impl Daemon {
             }
         };
         report(&agent, hardening, bound, restricted, &access);
-        let mut notifier = Notifier::new(options.launched.is_none());
-        notifier.ready(service.summary());
         Ok(Self {
+            notifier: Notifier::ready(options.launched.is_none(), service.summary()),
             service,
             access,
             signals,
@@ -169,7 +168,6 @@ impl Daemon {
             drain,
             launcher: tell_launcher(options.launched)?,
             log,
-            notifier,
             presence: Presence::watch(bound.path(), bound.inode()),
             standing,
             accepting,

@@ -17,10 +17,10 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// For the process that the service manager started itself. An agent that was started by a launcher is not
+    /// For the process that the service manager started itself: tells at once that it serves, and how it is. An agent that was started by a launcher is not
     /// the main process of its unit, so it has nothing to say in its name.
     #[must_use]
-    pub fn new(is_main_process: bool) -> Self {
+    pub fn ready(is_main_process: bool, status: String) -> Self {
         let listens = is_main_process && env::var_os("NOTIFY_SOCKET").is_some();
         let watchdog = sd_notify::watchdog_enabled().filter(|timeout| listens && !timeout.is_zero());
         // Half of what is allowed, as sd_watchdog_enabled(3) recommends.
@@ -30,18 +30,15 @@ impl Notifier {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
-        Self {
+        let mut notifier = Self {
             interval,
             watchdog: watchdog.is_some(),
             status: String::new(),
             failing: false,
-        }
-    }
-
-    /// It serves.
-    pub fn ready(&mut self, status: String) {
-        self.send(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        self.status = status;
+        };
+        notifier.send(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        notifier.status = status;
+        notifier
     }
 
     /// It lets requests in work end.
