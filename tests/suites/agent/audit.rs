@@ -333,7 +333,7 @@ fn shown_since(stage: &Stage, since: &str) -> String {
 #[test]
 fn sfkey_audit_says_where_to_begin_when_there_is_no_log() {
     let stage = Stage::empty();
-    let (error, fix) = stage.sfkey(["audit"]).run().failed(1);
+    let (error, fix) = stage.sfkey(["audit"]).run().failed(2);
     assert_eq!(error, "the agent keeps no audit log");
     assert!(fix.contains("--audit-log"), "{fix}");
     let arguments = ["audit", "--file", "/nonexistent/audit.log"];
