@@ -11,6 +11,21 @@ Examples:
   sfkey service status
   sfkey service uninstall";
 
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  sfkey service install --print
+  sfkey service install
+  sfkey service install --force    after you changed a unit by hand and want it as it came";
+
+const UNINSTALL_EXAMPLES: &str = "\
+Examples:
+  sfkey service uninstall";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  sfkey service status
+  sfkey service status --json";
+
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServiceArgs {
@@ -21,10 +36,13 @@ pub(crate) struct ServiceArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServiceAction {
     /// Write the units where your systemd reads them, and enable the socket
+    #[command(after_help = INSTALL_EXAMPLES)]
     Install(ServiceInstallArgs),
     /// Stop the agent, disable the socket and remove the units
+    #[command(after_help = UNINSTALL_EXAMPLES)]
     Uninstall(ServiceUninstallArgs),
     /// Tell which units are there, and whether they are active
+    #[command(after_help = STATUS_EXAMPLES)]
     Status,
 }
 

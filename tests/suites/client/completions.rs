@@ -59,7 +59,6 @@ fn without_an_agent_there_are_no_accounts_and_no_words() {
     assert_eq!(candidates(&home, &["sfkey", "token", "p"]), [""; 0]);
     home.write("config/sfkey/config.toml", "this is no TOML");
     assert_eq!(candidates(&home, &["sfkey", "token", "p"]), [""; 0]);
-    assert_eq!(candidates(&home, &["sfkey", "nonsense", "p"]), [""; 0]);
 }
 
 /// A shell that completes what is typed, with `sfkey` on its PATH.
@@ -124,7 +123,7 @@ fn bash_completes_commands_and_accounts() {
     let lines = [
         ("sfkey stat", "status"),
         ("sfkey token pr", "prod"),
-        ("sfkey token ci@", "ci@acme.com"),
+        ("sfkey token ci@", "acme.com"),
     ];
     complete(terminal, command, "source <(sfkey completions bash)", &lines);
 }

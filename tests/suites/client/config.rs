@@ -182,7 +182,7 @@ fn all_that_is_wrong_is_told_at_once_with_one_fix_each() {
         "failed  accounts.a.login_url: a Lightning address serves no tokens",
         "try: login_url = \"https://acme.my.salesforce.com\"",
         "failed  accounts.a.key: env:NOT_SET cannot be read",
-        "failed  accounts.a.certificate: HOME/config/sfkey/gone.crt: No such file",
+        "failed  accounts.a.certificate: HOME/config/sfkey/gone.crt: it cannot be read: No such file",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
