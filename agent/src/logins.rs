@@ -14,10 +14,11 @@ use std::{
 use crate::{clock::Now, identity::Identity, salesforce::ExchangeError};
 
 /// Logins of one user that may come one right after the other.
-pub const LOGIN_BURST: u32 = 60;
+pub const LOGIN_BURST: u32 = 300;
 
-/// One more login of a user in this time: 900 an hour, a quarter of what Salesforce allows.
-pub const LOGIN_EVERY: Duration = Duration::from_secs(4);
+/// One more login of a user in this time: with the burst 900 in the first hour, a quarter of what Salesforce allows,
+/// and 600 in every further one.
+pub const LOGIN_EVERY: Duration = Duration::from_secs(6);
 
 /// After Salesforce said that a user logged in too often nobody logs in as that user for this time.
 const RATE_PAUSE: Duration = Duration::from_secs(15 * 60);
@@ -364,7 +365,7 @@ mod tests {
                 logins.admit(&who, now).is_ok()
             })
             .count();
-        assert_eq!(admitted, 60 + 3600 / 4 - 1);
+        assert_eq!(admitted, 300 + 3600 / 6 - 1);
     }
 
     #[test]
@@ -374,10 +375,10 @@ mod tests {
         for _ in 0..LOGIN_BURST {
             assert!(logins.admit(&who, at(1)).is_ok());
         }
-        assert_eq!(logins.admit(&who, at(2)), Err(Barred::Budget(at(5).boot)));
+        assert_eq!(logins.admit(&who, at(2)), Err(Barred::Budget(at(7).boot)));
         let (host, user) = (who.host.to_string(), who.username.clone());
-        assert_eq!(logins.report(at(2)).budgets, [(host, user, 0, Some(at(5).boot))]);
-        assert!(logins.admit(&who, at(5)).is_ok());
+        assert_eq!(logins.report(at(2)).budgets, [(host, user, 0, Some(at(7).boot))]);
+        assert!(logins.admit(&who, at(7)).is_ok());
     }
 
     #[test]
