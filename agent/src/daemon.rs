@@ -158,6 +158,7 @@ impl Daemon {
                 Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
             }
         };
+        let presence = Presence::watch(bound.path(), bound.inode());
         report(&agent, hardening, bound, restricted, &access);
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
@@ -168,7 +169,7 @@ impl Daemon {
             drain,
             launcher: tell_launcher(options.launched)?,
             log,
-            presence: Presence::watch(bound.path(), bound.inode()),
+            presence,
             standing,
             accepting,
             serving,
