@@ -57,34 +57,51 @@ impl fmt::Display for Mapping {
     }
 }
 
+/// So often a process may change its mappings while they are read.
+const MOVES: usize = 100;
+
 /// Every readable byte of a process.
 pub(crate) struct Memory(Vec<(Mapping, Vec<u8>)>);
 
 impl Memory {
-    /// Reads it all. Only root can.
+    /// Reads it all. Only root can. A heap may shrink between the list of mappings and their reading: then both are
+    /// done again.
     ///
     /// # Panics
     /// When a mapping cannot be read that should be: what was not read was not searched.
     pub(crate) fn of(pid: u32) -> Self {
+        for _ in 0..MOVES {
+            match Self::as_listed(pid) {
+                Ok(memory) => return memory,
+                Err((mapping, error))
+                    if maps(pid).iter().any(|now| now.to_string() == mapping.to_string()) =>
+                {
+                    panic!("{mapping} cannot be read: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        panic!("the process changes its mappings all the time");
+    }
+
+    fn as_listed(pid: u32) -> Result<Self, (Mapping, std::io::Error)> {
         let file = File::open(format!("/proc/{pid}/mem")).expect("root may read every process");
-        let read = |mapping: Mapping| {
+        let mut read = Vec::new();
+        for mapping in maps(pid).into_iter().filter(Mapping::is_readable) {
             let length = usize::try_from(mapping.end - mapping.start).expect("it fits into memory");
             let mut bytes = vec![0; length];
             match file.read_exact_at(&mut bytes, mapping.start) {
-                Ok(()) => Some((mapping, bytes)),
-                Err(_) if mapping.is_secret() || mapping.is_of_the_kernel() => None,
+                Ok(()) => read.push((mapping, bytes)),
+                Err(_) if mapping.is_secret() || mapping.is_of_the_kernel() => {}
                 // A file that is shorter than its mapping has no bytes behind its end.
-                Err(_) if mapping.name.starts_with('/') => Some((mapping.clone(), by_page(&file, &mapping))),
-                Err(error) => panic!("{mapping} cannot be read: {error}"),
+                Err(_) if mapping.name.starts_with('/') => {
+                    let bytes = by_page(&file, &mapping);
+                    read.push((mapping, bytes));
+                }
+                Err(error) => return Err((mapping, error)),
             }
-        };
-        Self(
-            maps(pid)
-                .into_iter()
-                .filter(Mapping::is_readable)
-                .filter_map(read)
-                .collect(),
-        )
+        }
+        Ok(Self(read))
     }
 
     /// The mappings and their content.
