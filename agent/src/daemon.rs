@@ -158,8 +158,7 @@ impl Daemon {
                 Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
             }
         };
-        let presence = Presence::watch(bound.path(), bound.inode());
-        report(&agent, hardening, bound, restricted, &access);
+        let presence = announce(&agent, hardening, bound, restricted, &access);
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
             service,
@@ -327,6 +326,19 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
         counters: Counters::default(),
         locked,
     }))
+}
+
+/// Says that the agent serves. The watch over the socket stands before: whoever hears it finds nothing unfinished.
+fn announce(
+    agent: &Agent,
+    hardening: Hardening,
+    bound: &Bound,
+    restricted: Option<&Bound>,
+    access: &Access,
+) -> Presence {
+    let presence = Presence::watch(bound.path(), bound.inode());
+    report(agent, hardening, bound, restricted, access);
+    presence
 }
 
 /// A downgrade is never silent, and neither is a CA file that TLS could not read.
