@@ -1,7 +1,7 @@
 //! What is done with a token that is there: report it, follow it, end it, ask whose it is.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Child, ChildStdout},
 };
 
@@ -29,10 +29,13 @@ impl Watching {
         line.trim_end().to_owned()
     }
 
-    fn end(self) -> Ran {
+    /// Asks it to end, and reads on until it has: a reader that goes is another end.
+    fn end(mut self) -> Ran {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process id"), Signal::TERM).expect("it runs");
-        drop(self.lines);
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).expect("text");
+        assert_eq!(rest, "", "no token was left unread");
         Ran::of(self.child)
     }
 }
