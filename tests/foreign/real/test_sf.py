@@ -1,6 +1,7 @@
 """The sf CLI, with the simulator and with tokens from the agent. Each of its commands takes seconds: few are run."""
 
 import json
+import os
 import subprocess
 
 import pytest
