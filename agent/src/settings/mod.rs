@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 use sfkey_proto::{AccountName, duration};
 
+use crate::escape::visible;
 use crate::limits::{
     ASKPASS_TIME, MAX_ASKPASS_TIME, MAX_CONNECTIONS, MAX_REQUESTS, MAX_TOKEN_CONNECTIONS,
     MAX_TOKEN_CONNECTIONS_PER_UID,
@@ -214,11 +215,11 @@ impl Settings {
 }
 
 impl SettingsError {
-    /// An error and its next step.
-    pub fn new(message: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// An error and its next step. Whatever they quote, neither steers a terminal.
+    pub fn new(message: impl AsRef<str>, fix: impl AsRef<str>) -> Self {
         Self {
-            message: message.into(),
-            fix: fix.into(),
+            message: visible(message.as_ref()),
+            fix: visible(fix.as_ref()),
         }
     }
 
@@ -470,6 +471,23 @@ mod tests {
         assert_eq!(settings, Settings::default());
         assert_eq!(settings.limits.connections.0, MAX_CONNECTIONS);
         assert_eq!(settings.askpass_timeout.0, ASKPASS_TIME);
+    }
+
+    #[test]
+    fn what_an_error_quotes_of_the_file_cannot_steer_a_terminal() {
+        for text in [
+            "\"\\u001b[2J\" = 1\n",
+            "[accounts.a.policy]\nconfirm = \"\\u202e\"\n",
+            "[accounts.a.policy]\nunits = [\"\\u0007.service\"]\n",
+            "askpass = \"\\u001b[2J\"\n",
+        ] {
+            let (message, fix) = refused(text);
+            let steers = |c: char| c.is_control() || c == '\u{202e}';
+            assert!(
+                !message.contains(steers) && !fix.contains(steers),
+                "{message:?} {fix:?}"
+            );
+        }
     }
 
     /// What is not right, what is said of it, and which next step.
