@@ -8,6 +8,7 @@
 //! certificate X.509: whose it is, when it ends
 //! metadata    an External Client App as source that can be deployed
 //! keypair     making an RSA key, its certificate, and the files of both
+//! value       URLs and names by their form
 //! secrets     reading what a reference names; asking on the terminal
 //! hardening   no core dumps and no debuggers while a key is held
 //! output      the one place that writes: text, JSON, tokens
@@ -25,6 +26,7 @@ mod metadata;
 mod output;
 mod quote;
 mod secrets;
+mod value;
 
 use std::{alloc::System, env, ffi::OsString, process::ExitCode};
 

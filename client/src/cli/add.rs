@@ -3,8 +3,8 @@
 use clap::Args;
 use sfkey::proto::AccountName;
 
-use super::{plain, url};
 use crate::duration;
+use crate::value::{plain, url};
 
 const ADD_EXAMPLES: &str = "\
 What is not given comes from [accounts.NAME] in $XDG_CONFIG_HOME/sfkey/config.toml.

@@ -1,6 +1,5 @@
 //! The configuration file: which accounts there are, and where their secrets are kept.
 
-mod check;
 mod save;
 mod show;
 
@@ -17,15 +16,13 @@ use std::{
 use sfkey::{Environment, proto::AccountName};
 use toml_edit::{Document, Item, TableLike};
 
-pub(crate) use self::{
-    check::check,
-    show::{Setting, Source},
-};
+pub(crate) use self::show::{Setting, Source};
 use crate::{
-    cli, duration,
+    duration,
     exit::{Cause, Failure, words},
     quote,
     secrets::Reference,
+    value,
 };
 
 /// Where accounts log in that name no other place.
@@ -131,7 +128,7 @@ impl Config {
     }
 
     /// What the text says, as far as it is right, and everything that is not, from top to bottom.
-    fn parse(text: &str, path: &Path, environment: &Environment) -> (Self, Vec<Failure>) {
+    pub(crate) fn parse(text: &str, path: &Path, environment: &Environment) -> (Self, Vec<Failure>) {
         let mut reader = Reader {
             text,
             path,
@@ -149,7 +146,7 @@ impl Config {
 }
 
 /// The text of the file; `None` when there is none.
-fn read_text(path: &Path) -> Result<Option<String>, Failure> {
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -162,7 +159,7 @@ fn read_text(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Whoever can write the file can have another key sent to another place.
-fn require_owner_only(path: &Path, own: u32) -> Result<(), Failure> {
+pub(crate) fn require_owner_only(path: &Path, own: u32) -> Result<(), Failure> {
     let Ok(metadata) = fs::metadata(path) else {
         return Ok(());
     };
@@ -347,7 +344,7 @@ impl Reader<'_> {
     }
 
     fn url(&self, key: &str, text: &str, item: &Item) -> Result<String, Failure> {
-        cli::url(text).map_err(|error| {
+        value::url(text).map_err(|error| {
             let fix = format!("{key} = \"https://ORG.my.salesforce.com\", for instance");
             self.failure(item.span(), &format!("{key}: {error}"), &fix)
         })

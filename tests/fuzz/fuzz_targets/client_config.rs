@@ -18,6 +18,8 @@ mod exit;
 mod quote;
 #[path = "../../../client/src/secrets/reference.rs"]
 mod reference;
+#[path = "../../../client/src/value.rs"]
+mod value;
 mod secrets {
     pub(crate) use crate::reference::Reference;
 }

@@ -1,5 +1,7 @@
 //! `sfkey config`: where the configuration is, what it says, and whether it will do.
 
+mod check;
+
 use std::env;
 
 use serde::Serialize;
@@ -33,7 +35,7 @@ pub(super) fn run(invocation: &Invocation<'_>, args: &ConfigArgs) -> Result<(), 
         ConfigCommand::Check { name } => {
             // Keys are opened to see whether they can be.
             hardening::harden();
-            let findings = config::check(&invocation.environment, invocation.now, name.as_ref());
+            let findings = check::check(&invocation.environment, invocation.now, name.as_ref());
             invocation.output.findings(&findings)
         }
     }

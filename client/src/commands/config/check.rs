@@ -9,9 +9,9 @@ use sfkey::{
     proto::{AccountName, place},
 };
 
-use super::{AccountEntry, Config, read_text, require_owner_only};
 use crate::{
     certificate::{Certificate, Life},
+    config::{self, AccountEntry, Config, read_text, require_owner_only},
     exit::Failure,
     output::{Finding, Output, local_moment},
     quote,
@@ -22,8 +22,8 @@ use crate::{
 const MAX_CERTIFICATE_BYTES: u64 = 4096;
 
 /// Looks at everything, or at one account.
-pub(crate) fn check(environment: &Environment, now: Timestamp, only: Option<&AccountName>) -> Vec<Finding> {
-    let Some(path) = super::path(environment) else {
+pub(super) fn check(environment: &Environment, now: Timestamp, only: Option<&AccountName>) -> Vec<Finding> {
+    let Some(path) = config::path(environment) else {
         let fix = "set HOME";
         return vec![Finding::failed(
             "config",
