@@ -127,6 +127,7 @@ ANSWERS = {
     "empty-object": (400, 0, "{}"),
     "array": (400, 0, '[{"errorCode":"INVALID_SESSION_ID","message":"@token@"}]'),
     "not-utf8": (404, 0, b"\xff\xfe\x00@token@"),
+    "unknown-no-text": (200, 0, GOOD.encode() + b',"other":"\xdd"}'),
     "empty": (204, 0, ""),
 }
 STATUSES = [200, 201, 204, 301, 302, 400, 401, 403, 404, 429, 500, 503]
@@ -253,6 +254,54 @@ MESSAGES = {
     "name": (255, b"a" * 80),
     "name-too-long": (255, b"a" * 81),
 }
+# Of `session_answer`: which question, the place of the status among those of the target, the body.
+SESSIONS = {
+    "introspection": (0, 0, '{"active":true,"exp":1800007200,"iat":"1800000000","sub":"x"}'),
+    "introspection-ended": (0, 0, '{"active":false,"exp":1800007200}'),
+    "introspection-refused": (0, 4, '{"error":"invalid_client","error_description":"@token@"}'),
+    "revoked": (1, 0, ""),
+    "revoked-before": (1, 3, '{"error":"invalid_token","error_description":"@token@"}'),
+    "user": (
+        2,
+        0,
+        '{"user_id":"005","organization_id":"00D","preferred_username":"ci@acme.example","name":"Zoë","email":"z@b"}',
+    ),
+    "user-steering": (2, 0, '{"user_id":"005","organization_id":"00D","preferred_username":"\\u001b[2J"}'),
+    "user-refused": (2, 5, "Bad_OAuth_Token @token@"),
+    "versions": (3, 0, '[{"version":"9.0"},{"version":"64.0","url":"/x"},{"version":"../x"}]'),
+    "limits": (4, 0, '{"DailyApiRequests":{"Max":15000,"Remaining":14998}}'),
+    "limits-refused": (4, 4, '[{"message":"Session expired @token@","errorCode":"INVALID_SESSION_ID"}]'),
+}
+SETTINGS = {
+    "empty": "",
+    "everything": """askpass = "/usr/bin/ssh-askpass"
+askpass_timeout = "45s"
+askpass_environment = { DISPLAY = ":0" }
+[limits]
+connections = 100
+requests = 10
+[token_socket]
+path = "/run/sfkey-token/token.sock"
+mode = "0660"
+group = 1000
+uids = [1001]
+gids = [1002]
+accounts = ["prod"]
+connections = 8
+connections_per_uid = 4
+[accounts.prod.policy]
+units = ["deploy.service", "user/app.scope"]
+executables = ["/usr/bin/node"]
+confirm = "15m"
+[accounts.other.policy]
+confirm = "always"
+""",
+    "mistyped": '[accounts.prod.policy]\nexecutable = ["/usr/bin/node"]\n',
+    "steering": '"\\u001b[2J" = 1\n',
+    "steering-unit": '[accounts.a.policy]\nunits = ["\\u202e.service"]\n',
+    "relative": 'askpass = "ssh-askpass"\n',
+    "no-toml": "askpass: x\n",
+}
 ERROR_INFO = (
     field(1, "SALESFORCE_REFUSED")
     + field(2, "sfkey")
@@ -286,6 +335,10 @@ def main():
         seed("token_answer", name, bytes([STATUSES.index(status), hosts]) + body)
     for name, text in RAW.items():
         seed("raw_text", name, text)
+    for name, (question, status, body) in SESSIONS.items():
+        seed("session_answer", name, bytes([question, status]) + body.encode())
+    for name, text in SETTINGS.items():
+        seed("agent_settings", name, text)
     for at, (name, text) in enumerate(CONFIGURATIONS.items()):
         seed("client_config", name, bytes([248 + at % 8]) + text.encode())
         if at % 3 == 0:

@@ -7,7 +7,7 @@ pub mod grant;
 pub mod hosts;
 pub mod http;
 pub mod raw;
-mod session;
+pub mod session;
 
 pub use endpoint::{Answered, Client, ExchangeError, Grant, Introspection, TokenEndpoint, UserInfo};
 pub use hosts::{Audience, HostRejected, TokenHost, TrustedHosts};

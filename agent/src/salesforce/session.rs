@@ -44,8 +44,11 @@ pub(super) fn url(instance_url: &str, path: &str) -> Option<Url> {
     Some(url)
 }
 
-/// RFC 7662, section 2.2.
-pub(super) fn introspection(
+/// RFC 7662, section 2.2. No `secrets` are repeated by what an error says.
+///
+/// # Errors
+/// When the answer is a refusal, a failure of the host, or no introspection.
+pub fn introspection(
     status: StatusCode,
     body: &[u8],
     secrets: &[&str],
@@ -64,7 +67,10 @@ pub(super) fn introspection(
 
 /// RFC 7009, section 2.2: a token that is no longer known needs no revocation, and Salesforce says so with an
 /// error instead of 200.
-pub(super) fn revocation(status: StatusCode, body: &[u8], token: &str) -> Result<(), ExchangeError> {
+///
+/// # Errors
+/// When the answer is another refusal or a failure of the host.
+pub fn revocation(status: StatusCode, body: &[u8], token: &str) -> Result<(), ExchangeError> {
     if status.is_success() {
         return Ok(());
     }
@@ -74,7 +80,11 @@ pub(super) fn revocation(status: StatusCode, body: &[u8], token: &str) -> Result
     }
 }
 
-pub(super) fn user_info(status: StatusCode, body: &[u8], token: &str) -> Result<UserInfo, ExchangeError> {
+/// Whose `token` it is (OpenID Connect Core, section 5.3.2), every text one line that a terminal can bear.
+///
+/// # Errors
+/// When the answer is a refusal, a failure of the host, or says nothing of a user.
+pub fn user_info(status: StatusCode, body: &[u8], token: &str) -> Result<UserInfo, ExchangeError> {
     if !status.is_success() {
         return Err(other_error(status, body, &[token]));
     }
@@ -103,7 +113,10 @@ pub(super) fn user_info(status: StatusCode, body: &[u8], token: &str) -> Result<
 }
 
 /// The newest of the API versions of an instance, such as `64.0`.
-pub(super) fn newest_version(status: StatusCode, body: &[u8]) -> Result<String, ExchangeError> {
+///
+/// # Errors
+/// When the answer is a refusal, a failure of the host, or no list of versions.
+pub fn newest_version(status: StatusCode, body: &[u8]) -> Result<String, ExchangeError> {
     if !status.is_success() {
         return Err(other_error(status, body, &[]));
     }
@@ -119,7 +132,11 @@ pub(super) fn newest_version(status: StatusCode, body: &[u8]) -> Result<String, 
         .ok_or_else(|| malformed(status, "200 with an empty list of API versions"))
 }
 
-pub(super) fn api(status: StatusCode, body: &[u8], token: &str) -> Result<(), ExchangeError> {
+/// Whether the API takes the `token`.
+///
+/// # Errors
+/// When the answer is a refusal or a failure of the host.
+pub fn api(status: StatusCode, body: &[u8], token: &str) -> Result<(), ExchangeError> {
     if status.is_success() {
         Ok(())
     } else {

@@ -71,12 +71,15 @@ fn assert_grant(grant: &Grant, status: StatusCode, body: &[u8], host: &TokenHost
         assert!(line.is_ascii());
     }
     assert_ne!(grant.expires_in, Some(0));
-    // Another reading of the same body must come to the same token.
-    let answer: Value = serde_json::from_slice(body).expect("a grant is JSON");
-    assert_eq!(answer["access_token"], token);
-    assert_eq!(grant.scope.as_deref().unwrap_or_default(), kept(&answer["scope"]));
     let shown = format!("{grant:?}");
     assert!(token.len() < 16 || !shown.contains(token), "{shown}");
+    // Another reading of the same body must come to the same token. It also reads what the agent skips: a field that
+    // nobody knows may hold what is no text.
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        return;
+    };
+    assert_eq!(answer["access_token"], token);
+    assert_eq!(grant.scope.as_deref().unwrap_or_default(), kept(&answer["scope"]));
 }
 
 /// A text of the answer where it is one printable line, else nothing.
