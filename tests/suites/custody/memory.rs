@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rustix::process::Signal;
-use sfkey_proto::Reason;
+use sfkey_proto::{Reason, v1::ExpirySource};
 use sfkey_tests::support::{Calls, stopwatch::in_time};
 use tokio::task::JoinSet;
 
 use crate::{
-    hunt::secret_flags,
+    hunt::{basic_credentials, secret_flags},
     scene::{Scene, may_search, none, secret_part},
 };
 
@@ -65,6 +65,29 @@ async fn hundreds_of_signatures_on_several_threads_leave_nothing_behind() {
     scene.quiet().await;
     scene.assert_found("username", &scene.stage.sim.user(0).username);
     none(&scene.hunt("after 220 signatures", &scene.secrets()));
+}
+
+#[tokio::test]
+async fn an_agent_that_has_introspected_keeps_neither_the_consumer_secret_nor_its_basic_form() {
+    if !may_search() {
+        return;
+    }
+    let scene = Scene::readable();
+    let app = scene.stage.sim.app(0);
+    let secret = app.consumer_secret.expose().to_owned();
+    let basic = basic_credentials(&app.consumer_key, &secret);
+    let calls = scene.calls().await;
+    let mut spec = scene.spec("one");
+    spec.consumer_secret = Some(secret.clone());
+    calls.add(&spec).await.expect("added");
+    let token = calls.token("one").await.expect("a token");
+    assert_eq!(token.expiry_source(), ExpirySource::Introspection, "it was sent");
+    drop((calls, token));
+    scene.quiet().await;
+    scene.assert_found("username", &scene.stage.sim.user(0).username);
+    let sent = scene.secrets().and("consumer secret that was sent", secret);
+    let sent = sent.and("consumer secret that was sent, as Basic has it", basic);
+    none(&scene.hunt("after introspection", &sent));
 }
 
 #[tokio::test]
