@@ -113,8 +113,9 @@ fn assert_delivered(error: ExchangeError) {
     let failure = Failure::exchange(&account, &"https://login.salesforce.com", error);
     let told = Refusal::from(failure.clone());
     let status = Status::from(failure);
-    planted::assert_nothing_left(&format!("{told:?} {status:?}"));
     let received = Refusal::from_status(&status).expect("the agent's own status");
+    // Decoded: in the encoding a byte of a length may stand before a text and complete a piece by chance.
+    planted::assert_nothing_left(&format!("{told:?} {} {received:?}", status.message()));
     assert_eq!(
         (received.reason, &received.message, &received.fix),
         (told.reason, &told.message, &told.fix)
