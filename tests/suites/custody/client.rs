@@ -1,13 +1,13 @@
 //! The client that holds a key for a moment, and what it sends.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use sfkey_tests::support::{Ran, Sfkey, Stage, TestKey, stopwatch::eventually};
 
 use crate::{
     hunt::{Memory, Quarry, rsa_parts},
     relay::{Passing, Relay},
-    scene::{CONSUMER_SECRET, may_search, none, sleeps, tell},
+    scene::{CONSUMER_SECRET, Scene, may_search, none, sleeps, tell},
 };
 
 const PASSPHRASE: &str = "correct horse battery staple, and some more of it";
@@ -108,5 +108,27 @@ async fn a_client_that_has_handed_its_key_over_holds_nothing_of_it() {
         let ran = Ran::of(client);
         assert_eq!(ran.code, 128 + 9, "it was still waiting: {ran:?}");
         none(&hits);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_a_client_loaded_holds_neither_the_key_file_nor_its_passphrase() {
+    if !may_search() {
+        return;
+    }
+    for key in [encrypted, plain] {
+        let scene = Scene::readable();
+        let file = key(&scene.stage);
+        let relay = Relay::to(&scene.stage.home, Passing::On);
+        let _added = add(&scene.stage, &relay, &file).run().done();
+        drop(relay);
+        scene.calls().await.token("prod").await.expect("a token");
+        scene.quiet().await;
+        scene.assert_found("username", &scene.stage.sim.user(0).username);
+        let pem = fs::read_to_string(file).expect("it is there");
+        let body = pem.lines().filter(|line| !line.starts_with("-----"));
+        let body = body.map(|line| ("PEM body", line.as_bytes().to_vec()));
+        let quarry = secrets().and_all(body);
+        none(&scene.hunt("loaded by a client", &quarry));
     }
 }
