@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,6 +131,15 @@ def test_a_token_from_exec_can_be_kept_by_it(run_with_token, org, tmp_path):
     assert answer["status"] == 0, answer
     assert answer["result"]["username"] == org.username
     assert MY_DOMAIN in (tmp_path / ".sfdx" / f"{org.username}.json").read_text()
+
+
+def test_it_logs_in_with_a_key_that_keygen_made(run, org, pair, agent, tmp_path):
+    made = SimpleNamespace(key=tmp_path / "server.key", certificate=tmp_path / "server.crt")
+    keygen = agent.sfkey("keygen", "--out", str(made.key), "--no-passphrase", home=tmp_path)
+    assert keygen.returncode == 0, keygen.stderr
+    with org.certificate(made, pair):
+        answer = login(run, org, tmp_path, made.key)
+    assert answer["status"] == 0, answer
 
 
 def test_the_client_prints_a_token_as_the_cli_does(sf, environment, home, agent, account, tmp_path):

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
-use sfkey_tests::support::{Canaries, Home, Ran, Sfkey, TestKey, home::set_mode};
+use sfkey_tests::support::{Canaries, Home, Ran, Sfkey, Stage, TestKey, home::set_mode};
 
-use crate::bench::shown;
+use crate::bench::{configure, key_file, run, shown};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -217,6 +217,24 @@ fn a_certificate_of_another_key_fails_and_an_old_one_warns_where_people_look() {
             .is_some_and(|detail| detail.contains("another key")),
         "{detail}"
     );
+}
+
+#[test]
+fn a_certificate_that_ends_within_a_month_is_told_wherever_accounts_are_listed() {
+    let stage = Stage::empty();
+    let key = key_file(&stage);
+    for (days, told) in [("20", true), ("40", false)] {
+        let name = format!("{days}.crt");
+        let made = ["keygen", "--key", &key, "--out", &name, "--days", days];
+        let _made = run(&stage, &made).done();
+        configure(&stage, &key, &format!("certificate = \"../../{name}\""));
+        for command in ["list", "status"] {
+            let ran = run(&stage, &[command]);
+            let error = ran.err();
+            let warned = error.contains("the certificate of prod expires ") && error.contains(&name);
+            assert_eq!((ran.code, warned), (0, told), "{command}, {days} days: {error:?}");
+        }
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn org() -> StageSetup {
 }
 
 /// One login with the alias `prod`, and another one by a browser.
-fn with_logins() -> (Stage, String) {
+pub(crate) fn with_logins() -> (Stage, String) {
     let stage = org().empty();
     let key = key_file(&stage);
     let username = stage.sim.user(0).username;

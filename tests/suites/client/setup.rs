@@ -70,7 +70,7 @@ impl Dialogue {
 }
 
 /// An org whose app is an External Client App.
-fn org() -> StageSetup {
+pub(crate) fn org() -> StageSetup {
     StageSetup::default().config(|config| config.apps[0].kind = AppKind::ExternalClientApp)
 }
 
@@ -485,7 +485,7 @@ fn the_address_of_a_page_is_refused_with_the_right_one() {
 }
 
 /// Answers for an app that is there, as a script has them.
-fn answers(stage: &Stage) -> String {
+pub(crate) fn answers(stage: &Stage) -> String {
     format!(
         "account = \"ci\"\napp = \"external-client-app\"\nlogin_url = \"{}\"\nkey = \"{}\"\nusername = \"{}\"\n\
          consumer_key = \"{}\"\n",
