@@ -9,7 +9,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # Where both binaries stand once they are built.
 DIST = $(TARGET)/dist
 
-.PHONY: help demo test check fuzz build built man completions install clean
+.PHONY: help demo test check fuzz bench build built man completions install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,10 @@ SECONDS_EACH ?= 600
 
 fuzz: ## every parser of foreign bytes, SECONDS_EACH=600 each
 	@tests/fuzz/run.sh $(SECONDS_EACH)
+
+bench: build ## what sfkey costs, as ratios against references of the same run
+	$(CARGO) build --quiet --release --workspace --bins
+	SFKEY_CLIENT=$(abspath $(DIST)/sfkey) $(CARGO) bench --workspace --bench promises
 
 # The client is linked statically: it starts for every token, and loading shared libraries is a good part of what
 # starting costs. An explicit --target keeps the flag away from build scripts and procedural macros, which cannot
