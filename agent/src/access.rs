@@ -15,7 +15,7 @@ use crate::{
     confirm::{Askpass, Confirmer},
     peer::identity_is_known,
     policy::{Policy, Rules, require_applicable},
-    settings::{Settings, SettingsError, SettingsFile, TokenSocket},
+    settings::{Limits, Settings, SettingsError, SettingsFile, TokenSocket},
     socket::{Bound, Opening, RestrictedBindError},
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub struct Access {
     /// As they were read at start, with what the command line changes.
     pub settings: Settings,
+    /// The limits of the file, with what the command line changes.
+    pub limits: Limits,
     /// The rules in force.
     pub policy: Arc<Policy>,
     owner: u32,
@@ -55,6 +57,7 @@ impl Access {
         let rules = Rules::new(owner, &settings);
         require_applicable(&rules, file.as_ref(), &identity_is_known())?;
         Ok(Self {
+            limits: options.limits(settings.limits),
             settings,
             policy: Arc::new(Policy::of(rules)),
             owner,

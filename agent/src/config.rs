@@ -11,6 +11,7 @@ use crate::{
     limits,
     logging::Format,
     salesforce::{TrustedHosts, http::Timeouts},
+    settings::Limits,
 };
 
 /// Holds Salesforce private keys in protected memory and serves access tokens over gRPC on a Unix socket.
@@ -84,6 +85,28 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = limits::EXCHANGE_TIME.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=50))]
     pub exchange_timeout: u64,
+
+    /// Connections of the main socket at a time, instead of [limits] connections in agent.toml [default: 512]
+    ///
+    /// When all are taken, the one that was of no use for the longest time is closed for the next.
+    #[arg(long, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONNECTIONS as i64))]
+    pub max_connections: Option<u32>,
+
+    /// Requests in work at a time, instead of [limits] requests [default: 1024]
+    #[arg(long, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u32).range(1..=limits::MAX_REQUESTS as i64))]
+    pub max_requests: Option<u32>,
+
+    /// Give a request up after this many seconds, instead of [limits] request_time [default: 60]
+    #[arg(long, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=limits::REQUEST_TIME.as_secs()))]
+    pub request_timeout: Option<u64>,
+
+    /// Close a connection that is without a request for this many seconds, instead of [limits] idle [default: 600]
+    #[arg(long, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=u64::from(limits::MAX_LIFETIME_SECONDS)))]
+    pub idle_timeout: Option<u64>,
 
     /// What to log: error, warn, info, debug or trace; no level shows a secret [default: info, or warn with
     /// -- COMMAND]
@@ -198,6 +221,26 @@ impl Options {
         })
     }
 
+    /// The limits that `agent.toml` sets, but for what the command line sets.
+    #[must_use]
+    pub fn limits(&self, mut set: Limits) -> Limits {
+        // A u32 fits a usize wherever this runs.
+        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(most) = self.max_connections {
+            set.connections.0 = number(most);
+        }
+        if let Some(most) = self.max_requests {
+            set.requests.0 = number(most);
+        }
+        if let Some(seconds) = self.request_timeout {
+            set.request_time.0 = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = self.idle_timeout {
+            set.idle.0 = Duration::from_secs(seconds);
+        }
+        set
+    }
+
     /// Time limits of an exchange: no part may take longer than the whole.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
@@ -239,6 +282,35 @@ mod tests {
         assert!(!Protection::MemfdSecret.accepts(MemoryProtection::Mlock));
         assert!(Protection::Mlock.accepts(MemoryProtection::MemfdSecret));
         assert!(!Protection::Mlock.accepts(MemoryProtection::None));
+    }
+
+    #[test]
+    fn the_command_line_sets_limits_before_agent_toml_and_within_the_same_bounds() {
+        let file =
+            crate::settings::Settings::parse("[limits]\nconnections = 7\nidle = \"5m\"").expect("right");
+        let parse = |arguments: &[&str]| {
+            Options::try_parse_from(["sfkey-agent"].iter().chain(arguments))
+                .map(|options| options.limits(file.limits))
+        };
+        let set = parse(&["--max-requests", "9", "--idle-timeout", "20"]).expect("parsed");
+        assert_eq!(
+            (
+                set.connections.0,
+                set.requests.0,
+                set.idle.0.as_secs(),
+                set.request_time.0
+            ),
+            (7, 9, 20, limits::REQUEST_TIME)
+        );
+        let set = parse(&["--max-connections=4000", "--request-timeout=5"]).expect("parsed");
+        assert_eq!((set.connections.0, set.request_time.0.as_secs()), (4000, 5));
+        for beyond in [
+            "--max-connections=4001",
+            "--max-connections=0",
+            "--request-timeout=61",
+        ] {
+            parse(&[beyond]).expect_err("beyond its bounds");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Accepted connections: peer, sealing key, place in the table, and the way to close them.
+//! Accepted connections: peer, sealing key, place in the table, what they hold, and the way to close them.
+
+mod load;
+mod open;
 
 use std::{
-    collections::HashMap,
     future::Future,
     io,
     pin::Pin,
@@ -9,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,36 +21,31 @@ use tokio::{
     net::UnixStream,
     sync::OwnedSemaphorePermit,
     task::AbortHandle,
-    time::Sleep,
+    time::{Instant, Sleep},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::{PollSemaphore, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::{
-    limits::PREFACE_TIME,
-    peer::{Peer, Socket},
+    limits::{BYTES_PER_REQUEST, PREFACE_TIME, TURN_BYTES, TURNS},
+    peer::Peer,
 };
+
+pub(crate) use load::{Coming, Going};
+
+pub use load::Load;
+pub use open::Connections;
 
 /// Length of the HTTP/2 connection preface, in bytes (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
-
-/// The open connections, for whoever must close them.
-#[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<HashMap<u64, Entry>>>);
-
-#[derive(Clone, Debug)]
-struct Entry {
-    /// Where it came in, and whose it is.
-    of: (Socket, u32),
-    close: CancellationToken,
-    /// The preface came: there may be requests in work.
-    spoke: bool,
-}
 
 /// What a request knows of the connection that it came over.
 #[derive(Clone, Debug)]
 pub struct Caller {
     id: u64,
+    connections: Connections,
+    /// Requests that began.
+    begun: Arc<AtomicU64>,
     peer: Peer,
     sealing: Arc<Mutex<Option<UnusedKey>>>,
 }
@@ -66,68 +63,12 @@ impl Drop for UnusedKey {
     }
 }
 
-impl Connections {
-    /// How many are open.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.table().len()
-    }
-
-    /// How many the user `uid` has open at `socket`.
-    #[must_use]
-    pub fn open_of(&self, socket: Socket, uid: u32) -> usize {
-        let of_user = |entry: &&Entry| entry.of == (socket, uid);
-        self.table().values().filter(of_user).count()
-    }
-
-    /// How many are open at `socket`.
-    #[must_use]
-    pub fn open_at(&self, socket: Socket) -> usize {
-        self.table().values().filter(|entry| entry.of.0 == socket).count()
-    }
-
-    /// Closes every connection but the caller's own, in the middle of whatever they are doing.
-    pub fn close_others(&self, than: &Caller) {
-        self.table()
-            .iter()
-            .filter(|(id, _)| **id != than.id)
-            .for_each(|(_, entry)| entry.close.cancel());
-    }
-
-    /// Closes every connection.
-    pub fn close_all(&self) {
-        self.table().values().for_each(|entry| entry.close.cancel());
-    }
-
-    /// Closes every connection that has not said anything yet.
-    pub fn close_silent(&self) {
-        self.table()
-            .values()
-            .filter(|entry| !entry.spoke)
-            .for_each(|entry| entry.close.cancel());
-    }
-
-    fn enter(&self, peer: &Peer) -> (u64, CancellationToken) {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry {
-            of: (peer.socket(), peer.uid()),
-            close: CancellationToken::new(),
-            spoke: false,
-        };
-        self.table().insert(id, entry.clone());
-        (id, entry.close)
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Caller {
-    fn new(id: u64, peer: Peer) -> Self {
+    fn new(id: u64, connections: Connections, peer: Peer) -> Self {
         Self {
             id,
+            connections,
+            begun: Arc::default(),
             peer,
             sealing: Arc::default(),
         }
@@ -135,13 +76,20 @@ impl Caller {
 
     #[cfg(test)]
     pub(crate) fn for_test(peer: Peer) -> Self {
-        Self::new(0, peer)
+        Self::new(0, Connections::new(1), peer)
     }
 
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Takes a request of this connection into account, from its first header on.
+    #[must_use]
+    pub fn begin(&self) -> Load {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.connections.begin(self.id, self.peer.socket())
     }
 
     /// Makes the sealing key of this connection, in place of an unused one, and returns its public half.
@@ -176,14 +124,32 @@ impl Caller {
     }
 }
 
+/// Leave to be read from, which few connections have at a time.
+struct Turn {
+    /// How often the connection was polled since.
+    polls: u8,
+    _place: OwnedSemaphorePermit,
+}
+
+/// When the connection has been polled so often since it was read from, what was read has become requests.
+const POLLS_OF_A_TURN: u8 = 2;
+
 /// A connection whose peer is known. There is no other way to make one than from a [`Peer`].
 pub struct Connection {
     stream: UnixStream,
     caller: Caller,
     /// Ends a connection that does not send its preface; `None` once it did.
     preface: Option<(Pin<Box<Sleep>>, usize)>,
+    /// What was sent waits for the client to take it.
+    stalled: bool,
+    /// Its task ran before.
+    met: bool,
+    since: Instant,
+    /// Bytes that were read.
+    read: u64,
+    turns: PollSemaphore,
+    turn: Option<Turn>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    connections: Connections,
     _place: OwnedSemaphorePermit,
 }
 
@@ -200,10 +166,15 @@ impl Connection {
         let (id, close) = connections.enter(&peer);
         Self {
             stream,
-            caller: Caller::new(id, peer),
             preface: Some((deadline, 0)),
+            stalled: false,
+            met: false,
+            since: Instant::now(),
+            read: 0,
+            turns: PollSemaphore::new(connections.turns()),
+            turn: None,
+            caller: Caller::new(id, connections, peer),
             closed: Box::pin(close.cancelled_owned()),
-            connections,
             _place: place,
         }
     }
@@ -215,11 +186,61 @@ impl Connection {
             Poll::Pending => Ok(()),
         }
     }
+
+    /// Waits for this connection's turn to be read from. A turn is over when what was read of it has become requests,
+    /// which are weighed: the server makes them after it is polled, and they begin after that.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            turn.polls += 1;
+            if turn.polls <= POLLS_OF_A_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.turn = None;
+        }
+        if self.caller.connections.is_overloaded(self.caller.peer.socket()) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let place = ready!(self.turns.poll_acquire(cx)).expect("the semaphore is never closed");
+        self.turn = Some(Turn {
+            polls: 0,
+            _place: place,
+        });
+        Poll::Ready(())
+    }
+
+    /// Notes that so many bytes more were read: an error, once they are more than requests can have.
+    fn note_read(&mut self, length: usize) -> io::Result<()> {
+        self.read += u64::try_from(length).unwrap_or(u64::MAX);
+        let minutes = self.since.elapsed().as_secs() / 60;
+        let most = (1 + minutes + self.caller.begun.load(Ordering::Relaxed)) * BYTES_PER_REQUEST;
+        (self.read <= most)
+            .then_some(())
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// Notes whether the client takes what is sent. While it does not, nothing more is read from it either, or its
+    /// answers would pile up here.
+    fn note_flow(&mut self, cx: &Context<'_>, flows: bool) {
+        if self.stalled != flows {
+            return;
+        }
+        self.stalled = !flows;
+        let (connections, id) = (&self.caller.connections, self.caller.id);
+        if flows {
+            connections.flows(id);
+            // What came meanwhile is to be read.
+            cx.waker().wake_by_ref();
+        } else {
+            connections.stalls(id);
+        }
+    }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.connections.table().remove(&self.caller.id);
+        self.caller.connections.leave(self.caller.id);
     }
 }
 
@@ -238,18 +259,31 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_open(cx)?;
+        if self.stalled {
+            return Poll::Pending;
+        }
+        ready!(self.poll_turn(cx));
+        if !self.met {
+            self.met = true;
+            self.caller.connections.met(self.caller.id);
+        }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // Whoever is alone delays nobody.
+        let alone = self.caller.connections.turns().available_permits() + 1 == TURNS;
+        let most = if alone { usize::MAX } else { TURN_BYTES };
+        let read = read_some(Pin::new(&mut self.stream), cx, buf, most);
+        if read.is_pending() {
+            self.turn = None;
+        }
+        let length = buf.filled().len() - before;
+        self.note_read(length)?;
         let Some((deadline, received)) = &mut self.preface else {
             return read;
         };
-        *received += buf.filled().len() - before;
+        *received += length;
         if *received >= PREFACE_BYTES {
             self.preface = None;
-            let id = self.caller.id;
-            if let Some(entry) = self.connections.table().get_mut(&id) {
-                entry.spoke = true;
-            }
+            self.caller.connections.spoke(self.caller.id);
         } else if read.is_pending() && deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         }
@@ -257,10 +291,27 @@ impl AsyncRead for Connection {
     }
 }
 
+/// Reads at most `most` bytes.
+fn read_some(
+    stream: Pin<&mut UnixStream>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+    most: usize,
+) -> Poll<io::Result<()>> {
+    let most = buf.remaining().min(most);
+    let mut some = ReadBuf::new(buf.initialize_unfilled_to(most));
+    let read = stream.poll_read(cx, &mut some);
+    let length = some.filled().len();
+    buf.advance(length);
+    read
+}
+
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.check_open(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.note_flow(cx, written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -277,7 +328,9 @@ impl AsyncWrite for Connection {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_open(cx)?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.note_flow(cx, written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

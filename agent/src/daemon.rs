@@ -29,11 +29,11 @@ use crate::{
     audit::Audit,
     clock::SystemClock,
     config::{Options, Protection},
-    connection::Connection,
+    connection::{Connection, Connections},
     custody::{Custody, protection_name as name},
     hardening::Hardening,
     launch::{self, Launched, detach},
-    limits::DRAIN_TIME,
+    limits::{ACCEPTED_AT_ONCE, DRAIN_TIME},
     lock::Lock,
     logging::Log,
     logins::Logins,
@@ -41,6 +41,7 @@ use crate::{
     peer::Socket,
     salesforce::{HttpEndpoint, TrustedHosts},
     service::{self, Parts, Places, Service},
+    settings::Limits,
     shutdown::{Asked, Signals, Stop},
     socket::{self, Bound, Entrance, Presence, Standing, Table},
 };
@@ -105,8 +106,8 @@ impl Daemon {
         let signals = Signals::new().context("signals cannot be taken over")?;
         let (locked, locks) = watch::channel(false);
         let agent = agent(options, locks)?;
-        let limits = access.settings.limits;
-        let table = Table::for_descriptors(hardening.descriptors, limits.connections.0);
+        let limits = access.limits;
+        let table = table(hardening.descriptors, limits);
         let stop = Stop::default();
         let audit = access.start_audit(options, &agent)?;
         let (standing, stands) = watch::channel(Standing::Own);
@@ -136,6 +137,7 @@ impl Daemon {
             settings_file: access.file().map(|path| path.display().to_string()),
             token_socket: restricted.map(|bound| bound.path().display().to_string()),
             requests: Places::new(limits.requests.0),
+            request_time: limits.request_time.0,
             agent: Arc::clone(&agent),
         });
         let drain = CancellationToken::new();
@@ -265,7 +267,7 @@ fn open(
     audit: &Audit,
 ) -> io::Result<(JoinHandle<()>, Incoming)> {
     let listener = UnixListener::from_std(bound.listener()?)?;
-    let (sender, connections) = mpsc::channel(1);
+    let (sender, connections) = mpsc::channel(ACCEPTED_AT_ONCE);
     let entrance = Entrance {
         socket,
         table,
@@ -275,6 +277,13 @@ fn open(
     };
     let accepting = tokio::spawn(socket::accept(listener, entrance, sender));
     Ok((accepting, ReceiverStream::new(connections)))
+}
+
+/// The table of the main socket, which is kept tidy from now on.
+fn table(descriptors: u64, limits: Limits) -> Table {
+    let connections = Connections::new(limits.requests.0);
+    tokio::spawn(connections.clone().keep_tidy(limits.idle.0));
+    Table::for_descriptors(descriptors, limits.connections.0, connections)
 }
 
 fn token_table(main: &Table, access: &Access) -> Table {

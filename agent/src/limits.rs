@@ -2,23 +2,56 @@
 
 use std::time::Duration;
 
-/// Connections in all: a thousand parallel builds fit.
-pub const MAX_CONNECTIONS: usize = 1_024;
+/// Connections of the main socket. Each takes [`CONNECTION_BYTES`], and when all are taken, the one that was of no use
+/// for the longest time makes room: a thousand parallel builds need no thousand at a time.
+pub const CONNECTIONS: usize = 512;
 
-/// Requests in work at once, over all connections, once they are read: each may wait for an exchange.
-pub const MAX_REQUESTS: usize = 4_096;
+/// As many as `agent.toml` may allow: two descriptors each, of 8192 in the systemd unit, would not be enough for more.
+pub const MAX_CONNECTIONS: usize = 4_000;
+
+/// Requests in work at once that came over the main socket, once they are read: each may wait for an exchange.
+pub const REQUESTS: usize = 1_024;
+
+/// As many as `agent.toml` may allow. They take [`STREAM_BYTES`] each.
+pub const MAX_REQUESTS: usize = 16_384;
 
 /// Connections of the restricted socket, which are other programs' and other users'.
-pub const MAX_TOKEN_CONNECTIONS: usize = 256;
+pub const TOKEN_CONNECTIONS: usize = 128;
+
+/// As many as `agent.toml` may allow.
+pub const MAX_TOKEN_CONNECTIONS: usize = 1_024;
 
 /// Connections of one user at the restricted socket: nobody fills it alone.
-pub const MAX_TOKEN_CONNECTIONS_PER_UID: usize = 64;
+pub const TOKEN_CONNECTIONS_PER_UID: usize = 32;
 
 /// Requests in work that came over the restricted socket; far fewer than all, so that the own user is served.
-pub const MAX_TOKEN_REQUESTS: usize = 1_024;
+pub const TOKEN_REQUESTS: usize = 256;
 
-/// Requests in work at once on one connection.
+/// Requests in work at once on one connection: a program that watches as many accounts is served over one.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 64;
+
+/// What a connection takes, in bytes, measured: buffers of HTTP/2, tables of header compression, its task.
+pub const CONNECTION_BYTES: usize = 32 * 1024;
+
+/// What a request takes besides its bytes, in bytes, measured: state of its stream, its task, the answer.
+pub const STREAM_BYTES: usize = 12 * 1024;
+
+/// What requests that have not come as a whole and answers that are not taken may hold beside those in work, in
+/// bytes: about 170 of them. Beyond that the connection that has the most of them is closed.
+pub const HALF_SENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// What all requests of the restricted socket together may hold, in bytes.
+pub const TOKEN_LOAD_BYTES: usize = 4 * 1024 * 1024;
+
+/// Connections that may at a time not take what is sent to them. Up to [`MAX_STREAMS_PER_CONNECTION`] answers wait
+/// for each; an honest client is slow for a moment at most.
+pub const MAX_STALLED: usize = 16;
+
+/// Memory is given back to the system when half of what was held is free again, and that was more than this.
+pub const GIVE_BACK_BYTES: usize = 1024 * 1024;
+
+/// A connection without a request for this long is closed; clients open a new one by themselves when they need it.
+pub const IDLE_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Callers that wait for the exchange of one account.
 pub const MAX_WAITERS_PER_ACCOUNT: usize = 4_096;
@@ -29,11 +62,27 @@ pub const MAX_ACCOUNTS: usize = 1_000;
 /// All headers of a request together, in bytes. gRPC clients send about 300.
 pub const MAX_HEADER_BYTES: u32 = 8 * 1024;
 
+/// What a connection may send for each of its requests, and for each minute, in bytes: the largest request and its
+/// headers have less than half of it. What comes beyond is part of no request, and the connection is closed.
+pub const BYTES_PER_REQUEST: u64 = 64 * 1024;
+
 /// A connection that has not sent its HTTP/2 preface by then is closed, so that silent clients cannot
 /// fill the table.
 pub const PREFACE_TIME: Duration = Duration::from_secs(5);
 
-/// A request that is not answered by then is given up. It is longer than any exchange may take.
+/// A connection that has said nothing for so long makes room before all others. Clients speak as they connect.
+pub const SILENT_TIME: Duration = Duration::from_millis(500);
+
+/// What is read of a connection before it is the others' turn, in bytes: some requests. So however much one client
+/// sends, the next waits for little of it.
+pub const TURN_BYTES: usize = 512;
+
+/// Connections that are read from in turn: up to 34 requests fit [`TURN_BYTES`], and they are not weighed before they
+/// have begun.
+pub const TURNS: usize = 8;
+
+/// A request that is not answered by then is given up; no setting allows more. It is longer than any exchange may
+/// take.
 pub const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// Connections without traffic are pinged after this time, and closed if they do not answer.
@@ -48,6 +97,12 @@ pub const REFUSAL_LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// First and longest pause after accept failed, for example out of descriptors.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Connections that are accepted in one turn, so that whoever comes behind many soon is among those that are served.
+pub const ACCEPTED_AT_ONCE: usize = 64;
+
+/// How often whoever found a full table of busy connections looks for one that has become idle.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long requests in work may take after the signal to stop.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);

@@ -207,12 +207,7 @@ mod tests {
         let (sender, locked) = watch::channel(false);
         let custody = Custody::new().expect("custody");
         (
-            Lock::start(
-                custody,
-                Arc::new(TestClock::new()),
-                sender,
-                Connections::default(),
-            ),
+            Lock::start(custody, Arc::new(TestClock::new()), sender, Connections::new(1)),
             locked,
         )
     }

@@ -6,6 +6,7 @@
 
 pub mod child;
 pub mod descriptors;
+pub mod heap;
 mod key;
 mod lock;
 mod page;

@@ -7,8 +7,9 @@ mod revoke;
 mod server;
 mod token_service;
 mod watch;
+mod weigh;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sfkey_proto::{
     sealing::{INSTANCE_ID_BYTES, Sealable, Sealed},
@@ -27,7 +28,7 @@ use crate::{
     custody::protection_name,
     error::Failure,
     hardening::Hardening,
-    limits::MAX_TOKEN_REQUESTS,
+    limits::TOKEN_REQUESTS,
     lock::Lock,
     peer::Socket,
     policy::{Denied, Permit, Policy, Verdict},
@@ -85,6 +86,8 @@ pub struct Parts {
     pub token_socket: Option<String>,
     /// Places for requests in work.
     pub requests: Places,
+    /// How long one may take.
+    pub request_time: Duration,
 }
 
 /// Places for requests in work, of each socket its own: whoever fills the restricted one's delays nobody else.
@@ -94,12 +97,12 @@ pub struct Places {
 }
 
 impl Places {
-    /// `main` places for the main socket, and [`MAX_TOKEN_REQUESTS`] for the restricted one.
+    /// `main` places for the main socket, and [`TOKEN_REQUESTS`] for the restricted one.
     #[must_use]
     pub fn new(main: usize) -> Self {
         Self {
             main: Arc::new(Semaphore::new(main)),
-            token: Arc::new(Semaphore::new(MAX_TOKEN_REQUESTS)),
+            token: Arc::new(Semaphore::new(TOKEN_REQUESTS)),
         }
     }
 

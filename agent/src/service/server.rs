@@ -11,12 +11,10 @@ use tokio_stream::Stream;
 use tonic::transport::{Error, Server};
 use tower::layer::util::{Identity, Stack};
 
-use super::{Service, gate::GateLayer};
+use super::{Service, gate::GateLayer, weigh::WeighLayer};
 use crate::{
     connection::Connection,
-    limits::{
-        KEEPALIVE_INTERVAL, KEEPALIVE_TIME, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, REQUEST_TIME,
-    },
+    limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION},
 };
 
 /// Resets of a client that the server remembers at once; more are an attack (CVE-2023-44487).
@@ -81,14 +79,15 @@ fn tokens(service: &Service) -> TokenServiceServer<Service> {
         .max_encoding_message_size(MAX_REPLY_BYTES)
 }
 
-/// A server with the bounds of every connection, and the gate.
-fn bounded(service: &Service) -> Server<Stack<GateLayer, Identity>> {
+/// A server with the bounds of every connection, the scales, and the gate.
+fn bounded(service: &Service) -> Server<Stack<GateLayer, Stack<WeighLayer, Identity>>> {
     Server::builder()
-        .timeout(REQUEST_TIME)
+        .timeout(service.0.request_time)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .layer(WeighLayer)
         .layer(GateLayer(service.0.agent.locked.clone()))
 }

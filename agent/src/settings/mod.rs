@@ -11,8 +11,9 @@ use sfkey_proto::{AccountName, duration};
 
 use crate::escape::visible;
 use crate::limits::{
-    ASKPASS_TIME, MAX_ASKPASS_TIME, MAX_CONNECTIONS, MAX_REQUESTS, MAX_TOKEN_CONNECTIONS,
-    MAX_TOKEN_CONNECTIONS_PER_UID,
+    ASKPASS_TIME, CONNECTIONS, IDLE_TIME, MAX_ASKPASS_TIME, MAX_CONNECTIONS, MAX_LIFETIME_SECONDS,
+    MAX_REQUESTS, MAX_TOKEN_CONNECTIONS, REQUEST_TIME, REQUESTS, TOKEN_CONNECTIONS,
+    TOKEN_CONNECTIONS_PER_UID,
 };
 
 pub use file::{SYSTEM_DIRECTORY, SettingsFile};
@@ -21,7 +22,7 @@ pub use file::{SYSTEM_DIRECTORY, SettingsFile};
 const SIMILAR: f64 = 0.8;
 
 /// Every key there is, for suggestions.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 20] = [
     "askpass",
     "askpass_timeout",
     "askpass_environment",
@@ -31,6 +32,8 @@ const KEYS: [&str; 18] = [
     "connections",
     "connections_per_uid",
     "requests",
+    "request_time",
+    "idle",
     "path",
     "mode",
     "group",
@@ -73,9 +76,13 @@ pub struct SettingsError {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Connections of the main socket.
-    pub connections: Bounded<MAX_CONNECTIONS>,
+    pub connections: Bounded<CONNECTIONS, MAX_CONNECTIONS>,
     /// Requests in work that came over the main socket.
-    pub requests: Bounded<MAX_REQUESTS>,
+    pub requests: Bounded<REQUESTS, MAX_REQUESTS>,
+    /// How long a request may take.
+    pub request_time: Time<{ REQUEST_TIME.as_secs() }, { REQUEST_TIME.as_secs() }>,
+    /// How long a connection may be without a request.
+    pub idle: Time<{ IDLE_TIME.as_secs() }, { MAX_LIFETIME_SECONDS as u64 }>,
 }
 
 /// `[token_socket]`
@@ -95,9 +102,9 @@ pub struct TokenSocket {
     /// Accounts that are served there.
     pub accounts: Vec<Name>,
     /// Connections in all.
-    pub connections: Bounded<MAX_TOKEN_CONNECTIONS>,
+    pub connections: Bounded<TOKEN_CONNECTIONS, MAX_TOKEN_CONNECTIONS>,
     /// Connections of one user.
-    pub connections_per_uid: Bounded<MAX_TOKEN_CONNECTIONS_PER_UID>,
+    pub connections_per_uid: Bounded<TOKEN_CONNECTIONS_PER_UID, MAX_TOKEN_CONNECTIONS>,
 }
 
 /// `[accounts.NAME]`
@@ -290,22 +297,42 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// A number from 1 to `MAX`, and `MAX` if nothing is said.
+/// A number from 1 to `MAX`, and `USUAL` if nothing is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounded<const MAX: usize>(pub usize);
+pub struct Bounded<const USUAL: usize, const MAX: usize>(pub usize);
 
-impl<const MAX: usize> Default for Bounded<MAX> {
+impl<const USUAL: usize, const MAX: usize> Default for Bounded<USUAL, MAX> {
     fn default() -> Self {
-        Self(MAX)
+        Self(USUAL)
     }
 }
 
-impl<'de, const MAX: usize> Deserialize<'de> for Bounded<MAX> {
+impl<'de, const USUAL: usize, const MAX: usize> Deserialize<'de> for Bounded<USUAL, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match i64::deserialize(deserializer)?.try_into() {
             Ok(number) if (1..=MAX).contains(&number) => Ok(Self(number)),
             _ => Err(de::Error::custom(format!("a number from 1 to {MAX} is wanted"))),
         }
+    }
+}
+
+/// A time of at most `MAX` seconds, and `USUAL` seconds if nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time<const USUAL: u64, const MAX: u64>(pub Duration);
+
+impl<const USUAL: u64, const MAX: u64> Default for Time<USUAL, MAX> {
+    fn default() -> Self {
+        Self(Duration::from_secs(USUAL))
+    }
+}
+
+impl<'de, const USUAL: u64, const MAX: u64> Deserialize<'de> for Time<USUAL, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let time = time(deserializer)?;
+        if time > Duration::from_secs(MAX) {
+            return Err(de::Error::custom(format!("at most {MAX} s are possible")));
+        }
+        Ok(Self(time))
     }
 }
 
@@ -469,7 +496,7 @@ mod tests {
     fn an_empty_file_says_nothing() {
         let settings = Settings::parse("# nothing yet\n").expect("good");
         assert_eq!(settings, Settings::default());
-        assert_eq!(settings.limits.connections.0, MAX_CONNECTIONS);
+        assert_eq!(settings.limits.connections.0, CONNECTIONS);
         assert_eq!(settings.askpass_timeout.0, ASKPASS_TIME);
     }
 
@@ -564,13 +591,23 @@ mod tests {
         ),
         (
             "[limits]\nconnections = 0",
-            "line 2: a number from 1 to 1024",
+            "line 2: a number from 1 to 4000",
             "correct",
         ),
         (
             "[limits]\nconnections = 100000",
-            "line 2: a number from 1 to 1024",
+            "line 2: a number from 1 to 4000",
             "correct",
+        ),
+        (
+            "[limits]\nrequest_time = \"2m\"",
+            "line 2: at most 60 s are possible",
+            "correct",
+        ),
+        (
+            "[limits]\nidel = \"5m\"",
+            "line 2: unknown field `idel`",
+            "did you mean idle?",
         ),
         (
             "[token_socket]\nmode = \"0777\"",

@@ -4,15 +4,16 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc},
-    time::Instant,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::yield_now,
+    time::{Instant, timeout},
 };
 
 use crate::{
     agent::Agent,
     audit::Audit,
     connection::{Connection, Connections},
-    limits::{ACCEPT_PAUSE, REFUSAL_LOG_PAUSE},
+    limits::{ACCEPT_PAUSE, REFUSAL_LOG_PAUSE, ROOM_PAUSE},
     peer::{Peer, PeerRefused, Socket},
     policy::Policy,
 };
@@ -32,12 +33,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// `places` places, or as many as `descriptors` allow if that is less.
+    /// `places` places, or as many as `descriptors` allow if that is less; what is in them is in `connections`.
     #[must_use]
-    pub fn for_descriptors(descriptors: u64, places: usize) -> Self {
+    pub fn for_descriptors(descriptors: u64, places: usize, connections: Connections) -> Self {
         let spare = descriptors.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH;
         let affordable = usize::try_from(spare).unwrap_or(usize::MAX);
-        Self::of(affordable.clamp(1, places), usize::MAX, Connections::default())
+        Self::of(affordable.clamp(1, places), usize::MAX, connections)
     }
 
     /// A table for another socket: places of its own, `per_uid` of them for one user, but closed together with
@@ -76,8 +77,8 @@ pub struct Entrance {
     pub audit: Audit,
 }
 
-/// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full
-/// the kernel's queue holds the next ones.
+/// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full, one that
+/// is of no use makes room, and when all of them are, the kernel's queue holds the next ones.
 pub async fn accept(
     listener: UnixListener,
     entrance: Entrance,
@@ -86,10 +87,6 @@ pub async fn accept(
     let mut pause = ACCEPT_PAUSE.0;
     let mut refusals = Refusals::default();
     loop {
-        let place = Arc::clone(&entrance.table.places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = connections.closed() => return,
@@ -104,6 +101,7 @@ pub async fn accept(
                         continue;
                     }
                 };
+                let place = entrance.place().await;
                 let table = entrance.table.connections.clone();
                 let connection = Connection::new(stream, peer, table, place);
                 if connections.send(Ok(connection)).await.is_err() {
@@ -116,6 +114,24 @@ pub async fn accept(
 }
 
 impl Entrance {
+    /// A place in the table.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            while self.table.connections.is_overloaded(self.socket) {
+                yield_now().await;
+            }
+            if let Ok(place) = Arc::clone(&self.table.places).try_acquire_owned() {
+                return place;
+            }
+            self.table.connections.make_room(self.socket);
+            // Another one may have become idle by then.
+            let freed = timeout(ROOM_PAUSE, Arc::clone(&self.table.places).acquire_owned());
+            if let Ok(place) = freed.await {
+                return place.expect("the semaphore is never closed");
+            }
+        }
+    }
+
     fn identify(&self, stream: &UnixStream) -> Result<Peer, PeerRefused> {
         let admitted = Peer::at_accept(stream, self.socket, |peer| self.policy.answers(peer));
         let admitted = admitted.and_then(|peer| match self.table.per_uid {

@@ -42,6 +42,26 @@ impl Calls {
         Ok(Self { channel })
     }
 
+    /// The same, waiting where a queue of others is full, as sfkey does.
+    ///
+    /// # Errors
+    /// When nobody listens, or the connection is closed at once.
+    pub async fn queue_to(path: &Path) -> Result<Self, Error> {
+        let path: PathBuf = path.to_path_buf();
+        let connector = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move {
+                let connect = move || std::os::unix::net::UnixStream::connect(path);
+                let stream = tokio::task::spawn_blocking(connect).await??;
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream).map(TokioIo::new)
+            }
+        });
+        let endpoint = Endpoint::from_static("http://localhost");
+        let channel = endpoint.connect_with_connector(connector).await?;
+        Ok(Self { channel })
+    }
+
     /// The same, of an agent that surely listens.
     pub async fn to(path: &Path) -> Self {
         Self::try_to(path).await.expect("the agent listens")

@@ -13,6 +13,7 @@
 //! canary     secrets that must not be found, and the hunt for them
 //! golden     texts that are kept, so that a change of them is seen
 //! stranger   another user
+//! wire       HTTP/2 by hand, for what no well-behaved client sends
 //! stopwatch  the one place that reads a clock
 //! ```
 //!
@@ -31,6 +32,7 @@ pub mod stage;
 pub mod stopwatch;
 pub mod stranger;
 pub mod terminal;
+pub mod wire;
 
 pub use agent::{Agent, Launch};
 pub use calls::{Calls, refusal};

@@ -3,16 +3,23 @@
 use std::{fs, os::unix::net::UnixStream, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
-use sfkey_proto::{sealing::Sealed, v1::GetStatusRequest};
-use sfkey_tests::support::{
-    Agent, Calls, Home, Launch, Stage, Stopwatch,
-    stage::ACCOUNT,
-    stopwatch::{eventually, in_time},
-    stranger::skipped,
+use sfkey_proto::{
+    Reason,
+    sealing::Sealed,
+    v1::{GetStatusRequest, WatchTokenRequest},
+};
+use sfkey_tests::{
+    sim::{Fault, FaultRule},
+    support::{
+        Agent, Calls, Home, Launch, Stage, StageSetup, Stopwatch,
+        stage::ACCOUNT,
+        stopwatch::{eventually, in_time},
+        stranger::skipped,
+    },
 };
 use tonic::{Code, Request};
 
-use crate::wire;
+use sfkey_tests::support::wire;
 
 /// What a client may take to send its preface, in seconds, and some time to notice.
 const PREFACE_TIME: std::ops::Range<f64> = 4.5..9.0;
@@ -188,7 +195,7 @@ async fn without_descriptors_the_agent_waits_without_spinning_and_then_goes_on()
 }
 
 #[tokio::test]
-async fn more_connections_than_a_small_agent_can_hold_wait_their_turn() {
+async fn more_connections_than_a_small_agent_can_hold_are_served_in_place_of_idle_ones() {
     let home = Home::new();
     let agent = Agent::start(&home, &Launch::default().descriptors(96));
     let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("limits");
@@ -198,32 +205,17 @@ async fn more_connections_than_a_small_agent_can_hold_wait_their_turn() {
         .expect("a line");
     assert_eq!(line.split_whitespace().nth(4), Some("96"), "{line}");
     let mut served = Vec::new();
-    // Ninety-six descriptors hold no hundred connections; those that are served keep theirs.
+    // Ninety-six descriptors hold no hundred connections.
     for _ in 0..100 {
-        let connecting = async {
-            let calls = Calls::to(&home.socket()).await;
-            calls.status().await.expect("a status");
-            calls
-        };
-        match tokio::time::timeout(Duration::from_millis(500), connecting).await {
-            Ok(calls) => served.push(calls),
-            Err(_) => break,
-        }
+        let calls = in_time(Calls::to(&home.socket())).await;
+        let status = in_time(calls.status()).await.expect("a status");
+        assert!(status.connections < 48, "{status:?}");
+        served.push(calls);
     }
-    assert!(
-        (8..96).contains(&served.len()),
-        "{} are served at once",
-        served.len()
-    );
     let queued: Vec<_> = (0..200).map(|_| wire::connect(&home.socket())).collect();
-    let before = agent.processor_ticks();
-    for calls in &served {
-        in_time(calls.status())
-            .await
-            .expect("those that are connected are served");
-    }
-    let spent = agent.processor_ticks() - before;
-    assert!(spent < 50, "{spent} ticks of 10 ms for {} answers", served.len());
+    let last = served.last().expect("a hundred");
+    let status = eventually(async || last.status().await.ok()).await;
+    assert_eq!(status.pid, agent.pid());
     drop(served);
     drop(queued);
     let calls = in_time(Calls::to(&home.socket())).await;
@@ -233,4 +225,72 @@ async fn more_connections_than_a_small_agent_can_hold_wait_their_turn() {
     })
     .await;
     assert_eq!(alone.pid, agent.pid());
+}
+
+#[tokio::test]
+async fn a_full_table_closes_what_is_of_no_use_and_never_what_is_at_work() {
+    let stage = StageSetup::default()
+        .arguments(["--max-connections", "2"])
+        .ready()
+        .await;
+    let watching = stage.calls().await;
+    let mut watch = watching
+        .tokens()
+        .watch_token(WatchTokenRequest {
+            account: ACCOUNT.to_owned(),
+        })
+        .await
+        .expect("a stream")
+        .into_inner();
+    let _first = watch.message().await.expect("no failure").expect("a token");
+    for _ in 0..5 {
+        let new = in_time(stage.calls()).await;
+        let status = in_time(new.status()).await.expect("a status");
+        assert_eq!(status.connections, 2);
+    }
+    let calls = in_time(stage.calls()).await;
+    calls.remove(ACCOUNT).await.expect("removed");
+    in_time(watch.message())
+        .await
+        .expect_err("the stream stood until now");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_in_time() {
+    let stage = StageSetup::default().arguments(["--idle-timeout", "1"]).empty();
+    let idle = wire::connect(&stage.home.socket());
+    let whole = [wire::opening(), wire::request(wire::GET_STATUS, 1)].concat();
+    assert!(wire::send(&idle, &whole));
+    assert!(!read_to_close(idle).await.is_empty(), "it was served before");
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let stage = StageSetup::default()
+        .arguments(["--request-timeout", "1"])
+        .ready()
+        .await;
+    stage.sim.fault(FaultRule::next(1, Fault::Stall));
+    let calls = stage.calls().await;
+    let status = in_time(calls.token(ACCOUNT)).await.expect_err("given up");
+    assert_eq!(status.code(), Code::Cancelled, "{status:?}");
+    stage.sim.release_stalled();
+}
+
+#[tokio::test]
+async fn more_requests_than_are_allowed_at_once_are_refused() {
+    let stage = StageSetup::default()
+        .arguments(["--max-requests", "1"])
+        .ready()
+        .await;
+    stage.sim.fault(FaultRule::next(1, Fault::Stall));
+    let calls = stage.calls().await;
+    let waiting = {
+        let calls = calls.clone();
+        tokio::spawn(async move { calls.token(ACCOUNT).await })
+    };
+    stage.sim.wait_for_stalled(1).await.expect("it is in work");
+    assert_eq!(calls.refused_token(ACCOUNT).await.reason, Reason::Limit);
+    stage.sim.release_stalled();
+    in_time(waiting).await.expect("no panic").expect("a token");
 }

@@ -24,4 +24,3 @@ mod start;
 mod stop;
 mod strangers;
 mod verbs;
-mod wire;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::wire;
+use sfkey_tests::support::wire;
 
 /// Users and a group that nobody has.
 const OWNER: u32 = stranger::UID;

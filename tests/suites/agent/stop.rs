@@ -11,7 +11,7 @@ use sfkey_tests::{
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use crate::wire;
+use sfkey_tests::support::wire;
 
 /// What requests in work may take after the signal, in seconds, and some time to end.
 const DRAIN_TIME: std::ops::Range<f64> = 4.5..9.0;

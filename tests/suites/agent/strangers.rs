@@ -7,7 +7,7 @@ use sfkey_tests::support::{
     stranger::{self, act, copy_of, is_possible},
 };
 
-use crate::wire;
+use sfkey_tests::support::wire;
 
 /// Longest time that a refusal may take; a silent client of the own user has five seconds.
 const AT_ONCE: Duration = Duration::from_secs(3);
