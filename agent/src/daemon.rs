@@ -106,8 +106,7 @@ impl Daemon {
         let signals = Signals::new().context("signals cannot be taken over")?;
         let (locked, locks) = watch::channel(false);
         let agent = agent(options, locks)?;
-        let limits = access.limits;
-        let table = table(hardening.descriptors, limits);
+        let table = table(hardening.descriptors, access.limits);
         let stop = Stop::default();
         let audit = access.start_audit(options, &agent)?;
         let (standing, stands) = watch::channel(Standing::Own);
@@ -136,8 +135,8 @@ impl Daemon {
             audit_log: options.audit_log.as_ref().map(|path| path.display().to_string()),
             settings_file: access.file().map(|path| path.display().to_string()),
             token_socket: restricted.map(|bound| bound.path().display().to_string()),
-            requests: Places::new(limits.requests.0),
-            request_time: limits.request_time.0,
+            requests: Places::new(access.limits.requests.0),
+            request_time: access.limits.request_time.0,
             agent: Arc::clone(&agent),
         });
         let drain = CancellationToken::new();

@@ -8,10 +8,11 @@ mod rules;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use sfkey_proto::AccountName;
+use tokio::sync::watch;
 
 use crate::{
     confirm::Yes,
@@ -80,7 +81,7 @@ pub struct Control(());
 
 /// The rules in force, which SIGHUP may tighten.
 #[derive(Debug)]
-pub struct Policy(RwLock<Arc<Rules>>);
+pub struct Policy(watch::Sender<Arc<Rules>>);
 
 impl Policy {
     /// The policy without any settings: the user `owner` may do everything, and nobody else anything.
@@ -95,22 +96,33 @@ impl Policy {
     /// A policy of these rules.
     #[must_use]
     pub fn of(rules: Rules) -> Self {
-        Self(RwLock::new(Arc::new(rules)))
+        Self(watch::Sender::new(Arc::new(rules)))
     }
 
     /// The rules in force now.
     #[must_use]
     pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 
     /// Makes the rules as strict as `wanted` where that is stricter, and says in one line each what is not done
     /// because it would allow more.
     pub fn tighten(&self, wanted: &Rules) -> Vec<String> {
-        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let (tightened, left) = rules.tightened(wanted);
-        *rules = Arc::new(tightened);
+        let (tightened, left) = self.rules().tightened(wanted);
+        self.0.send_replace(Arc::new(tightened));
         left
+    }
+
+    /// Tells when the rules have changed. What was allowed before for longer than a request is to be judged anew.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<Rules>> {
+        self.0.subscribe()
+    }
+
+    /// How often the user wants to be asked about `account`; `None`: never.
+    #[must_use]
+    pub fn confirm(&self, account: &AccountName) -> Option<Confirm> {
+        self.rules().accounts.get(account)?.confirm
     }
 
     /// Is a connection from `peer` answered at all?

@@ -12,6 +12,7 @@ mod weigh;
 use std::{sync::Arc, time::Duration};
 
 use sfkey_proto::{
+    AccountName,
     sealing::{INSTANCE_ID_BYTES, Sealable, Sealed},
     v1::Token,
 };
@@ -32,6 +33,7 @@ use crate::{
     lock::Lock,
     peer::Socket,
     policy::{Denied, Permit, Policy, Verdict},
+    settings::Confirm,
     shutdown::Stop,
     socket::{Standing, Table},
 };
@@ -190,15 +192,38 @@ impl Service {
         };
         match decided {
             Ok(permit) => Ok(permit),
-            Err(denied) => {
-                self.0.agent.counters.denials.add();
-                self.0
-                    .audit
-                    .denied(peer, method, account.as_str(), denied.reason())
-                    .await;
-                Err(denied.into())
-            }
+            Err(denied) => Err(self.deny(call, method, &account, denied).await),
         }
+    }
+
+    /// Whether the caller may go on to use `account`: the rules may be others by now, and so may the caller. What
+    /// the user has `agreed` to before is not asked again.
+    async fn still_permit(
+        &self,
+        call: &Call,
+        method: &'static str,
+        account: &AccountName,
+        agreed: Option<Confirm>,
+    ) -> Result<(), Failure> {
+        match self.0.policy.permit(call.caller.peer(), account.clone()) {
+            Ok(Verdict::Permit(_)) => Ok(()),
+            Ok(Verdict::Ask(question)) if Some(question.confirm()) == agreed => Ok(()),
+            Ok(Verdict::Ask(_)) => self.permit(call, method, account.as_str()).await.map(drop),
+            Err(denied) => Err(self.deny(call, method, account, denied).await),
+        }
+    }
+
+    async fn deny(
+        &self,
+        call: &Call,
+        method: &'static str,
+        account: &AccountName,
+        denied: Denied,
+    ) -> Failure {
+        self.0.agent.counters.denials.add();
+        let (peer, reason) = (call.caller.peer(), denied.reason());
+        self.0.audit.denied(peer, method, account.as_str(), reason).await;
+        denied.into()
     }
 
     /// Puts into the audit trail that the caller gets `token`, and only then lets it have it.

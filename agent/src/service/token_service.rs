@@ -29,11 +29,7 @@ impl Service {
 
     async fn watch(&self, request: Request<WatchTokenRequest>) -> Result<Tokens, Failure> {
         let call = self.admit(&request)?;
-        let permit = self
-            .permit(&call, "WatchToken", &request.get_ref().account)
-            .await?;
-        let watch = self.0.accounts.watch(&permit)?;
-        Tokens::begin(self.clone(), call, watch, self.0.ending.clone()).await
+        Tokens::begin(self.clone(), call, &request.get_ref().account).await
     }
 
     async fn rejected(

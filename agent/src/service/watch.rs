@@ -1,10 +1,13 @@
 //! The stream of an account's tokens.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use sfkey_proto::{
-    PROTOCOL_VERSION,
+    AccountName, PROTOCOL_VERSION,
     v1::{Token, WatchTokenResponse},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -12,8 +15,13 @@ use super::{Call, Service};
 use crate::{
     account::Watch,
     error::Failure,
+    policy::Rules,
+    settings::Confirm,
     token::{self, Need, TokenHash},
 };
+
+/// As the audit trail names it.
+const METHOD: &str = "WatchToken";
 
 /// What a watcher has seen.
 type Seen = (TokenHash, i64);
@@ -23,26 +31,35 @@ pub(super) struct Tokens {
     service: Service,
     /// Keeps the watcher's place among the requests in work.
     call: Call,
+    account: AccountName,
     watch: Watch,
     ending: CancellationToken,
+    rules: watch::Receiver<Arc<Rules>>,
+    /// What the user was asked about when it began.
+    agreed: Option<Confirm>,
     first: Option<Token>,
     seen: Option<Seen>,
 }
 
 impl Tokens {
     /// Gets the first token, so that whoever cannot have one is told why.
-    pub(super) async fn begin(
-        service: Service,
-        call: Call,
-        watch: Watch,
-        ending: CancellationToken,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn begin(service: Service, call: Call, name: &str) -> Result<Self, Failure> {
+        let (policy, ending) = (&service.0.policy, service.0.ending.clone());
+        let mut rules = policy.changes();
+        rules.mark_unchanged();
+        let permit = service.permit(&call, METHOD, name).await?;
+        let account = permit.account().clone();
+        let watch = service.0.accounts.watch(&permit)?;
+        let agreed = policy.confirm(&account);
         let first = watch.token(Need::new(None, false)).await?;
         Ok(Self {
-            service,
-            call,
+            account,
             watch,
             ending,
+            rules,
+            agreed,
+            service,
+            call,
             first: Some(first),
             seen: None,
         })
@@ -53,7 +70,7 @@ impl Tokens {
         stream::unfold(Some(self), |tokens| async move {
             let mut tokens = tokens?;
             let delivered = match tokens.next().await? {
-                Ok(token) => tokens.service.deliver(&tokens.call, "WatchToken", token).await,
+                Ok(token) => tokens.deliver(token).await,
                 Err(failure) => Err(failure),
             };
             match delivered {
@@ -80,6 +97,10 @@ impl Tokens {
             }
             let changed = tokio::select! {
                 () = self.ending.cancelled() => return None,
+                Ok(()) = self.rules.changed() => match self.check().await {
+                    Ok(()) => continue,
+                    Err(failure) => return Some(Err(failure)),
+                },
                 changed = self.watch.changed() => changed,
             };
             // Whatever is held now will do: it was renewed ahead of time.
@@ -91,6 +112,21 @@ impl Tokens {
                 Err(_) => {}
             }
         }
+    }
+
+    /// The rules, and the process at the other end, may have changed since it began.
+    async fn check(&mut self) -> Result<(), Failure> {
+        let agreed = self.service.0.policy.confirm(&self.account);
+        self.service
+            .still_permit(&self.call, METHOD, &self.account, self.agreed)
+            .await?;
+        self.agreed = agreed;
+        Ok(())
+    }
+
+    async fn deliver(&mut self, token: Token) -> Result<Token, Failure> {
+        self.check().await?;
+        self.service.deliver(&self.call, METHOD, token).await
     }
 
     fn is_new(&mut self, token: &Token) -> bool {

@@ -3,10 +3,15 @@
 use std::os::unix::fs::chown;
 
 use rustix::process::Signal;
-use sfkey_proto::Reason;
+use sfkey_proto::{
+    Reason,
+    v1::{WatchTokenRequest, WatchTokenResponse},
+};
 use sfkey_tests::support::{
     Agent, Calls, Home, Launch, StageSetup,
     home::set_mode,
+    refusal,
+    stopwatch::in_time,
     stranger::{self, is_possible},
 };
 
@@ -128,6 +133,53 @@ async fn sighup_makes_rules_stricter_at_once_and_leaves_what_would_allow_more_to
         .token("prod")
         .await
         .expect("the main socket as ever");
+}
+
+async fn watch(calls: &Calls, account: &str) -> tonic::Streaming<WatchTokenResponse> {
+    let account = account.to_owned();
+    let mut stream = calls
+        .tokens()
+        .watch_token(WatchTokenRequest { account })
+        .await
+        .expect("a stream")
+        .into_inner();
+    let first = stream.message().await.expect("no failure");
+    assert!(first.is_some(), "a token");
+    stream
+}
+
+#[tokio::test]
+async fn rules_that_sighup_makes_stricter_end_the_streams_that_they_forbid_and_no_others() {
+    let home = Home::new();
+    home.settings("");
+    let stage = StageSetup::default().home(home).ready().await;
+    let calls = stage.calls().await;
+    calls.add(&stage.spec_of_new_user("other")).await.expect("loaded");
+    let (mut forbidden, mut allowed) = (watch(&calls, "prod").await, watch(&calls, "other").await);
+    stage
+        .home
+        .settings("[accounts.prod.policy]\nunits = [\"nightly.service\"]\n");
+    stage.agent.signal(Signal::HUP);
+    let denied = in_time(forbidden.message()).await.expect_err("it ends at once");
+    assert_eq!(refusal(&denied).reason, Reason::PolicyDenied);
+    calls.remove("other").await.expect("removed");
+    let ended = in_time(allowed.message()).await.expect_err("it stood until now");
+    assert_eq!(refusal(&ended).reason, Reason::AccountNotLoaded);
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_sighup_only_if_the_user_allows_what_is_to_be_confirmed_now() {
+    let home = Home::new();
+    home.settings("");
+    let stage = StageSetup::default().home(home).ready().await;
+    let mut stream = watch(&stage.calls().await, "prod").await;
+    // There is nobody to ask, and so it is denied.
+    stage
+        .home
+        .settings("[accounts.prod.policy]\nconfirm = \"always\"\n");
+    stage.agent.signal(Signal::HUP);
+    let denied = in_time(stream.message()).await.expect_err("it ends at once");
+    assert_eq!(refusal(&denied).reason, Reason::ConfirmDenied);
 }
 
 #[tokio::test]
