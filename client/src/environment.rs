@@ -28,6 +28,10 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`, where systemd puts the credentials of a service.
     pub credentials: Option<PathBuf>,
+    /// `DBUS_SESSION_BUS_ADDRESS`, or the bus in `XDG_RUNTIME_DIR`; where the keyring is asked for.
+    pub session_bus: Option<String>,
+    /// Whether a window can be shown: `DISPLAY` or `WAYLAND_DISPLAY`.
+    pub has_display: bool,
 }
 
 impl Environment {
@@ -55,6 +59,13 @@ impl Environment {
             config_home: absolute("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
             state_home: absolute("XDG_STATE_HOME").or_else(|| below_home(".local/state")),
             credentials: absolute("CREDENTIALS_DIRECTORY"),
+            session_bus: set("DBUS_SESSION_BUS_ADDRESS")
+                .map(|address| address.to_string_lossy().into_owned())
+                .or_else(|| {
+                    let runtime = absolute("XDG_RUNTIME_DIR")?;
+                    Some(format!("unix:path={}/bus", runtime.display()))
+                }),
+            has_display: set("DISPLAY").or_else(|| set("WAYLAND_DISPLAY")).is_some(),
             home,
         }
     }

@@ -33,6 +33,10 @@ pub(crate) enum Cause {
     Secret,
     /// A passphrase is needed, and there is nobody to ask.
     Passphrase,
+    /// The keyring cannot be used.
+    Keyring,
+    /// The keyring is locked, and nobody unlocks it.
+    KeyringLocked,
     /// Reading or writing failed.
     Io,
     /// The user was asked, and did not want it.
@@ -57,6 +61,8 @@ impl Cause {
             Self::Key => ("KEY", 1),
             Self::Secret => ("SECRET", 1),
             Self::Passphrase => ("PASSPHRASE", 1),
+            Self::Keyring => ("KEYRING", 1),
+            Self::KeyringLocked => ("KEYRING_LOCKED", 1),
             Self::Io => ("IO", 1),
             Self::Declined => ("DECLINED", 1),
             Self::Stopped => ("STOPPED", 1),
@@ -122,9 +128,11 @@ impl Failure {
         Self::new(Cause::Io, "", "").told()
     }
 
-    /// Whether all that is missing is somebody to type a passphrase.
+    /// Whether all that is missing is somebody to type a passphrase or to unlock the keyring.
     pub(crate) fn needs_somebody(&self) -> bool {
-        self.reason == Cause::Passphrase.reason_and_code().0
+        [Cause::Passphrase, Cause::KeyringLocked]
+            .iter()
+            .any(|cause| self.reason == cause.reason_and_code().0)
     }
 
     /// Whether there is no agent to be reached.
@@ -162,6 +170,12 @@ impl Failure {
     /// The same failure, told of one account among several.
     pub(crate) fn about(mut self, account: &AccountName) -> Self {
         self.message = format!("{account}: {}", self.message);
+        self
+    }
+
+    /// The same failure, of something that comes after loading.
+    pub(crate) fn though_loaded(mut self, account: &AccountName) -> Self {
+        self.message = format!("{account} is loaded, but its key is not kept: {}", self.message);
         self
     }
 
@@ -436,6 +450,8 @@ mod tests {
             C::Key,
             C::Secret,
             C::Passphrase,
+            C::Keyring,
+            C::KeyringLocked,
             C::Io,
             C::Declined,
             C::CommandNotFound,

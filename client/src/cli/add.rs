@@ -1,6 +1,6 @@
 //! The arguments of `sfkey add`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use sfkey::proto::AccountName;
 
 use crate::duration;
@@ -15,9 +15,17 @@ Examples:
   sfkey add prod --login-url https://acme.my.salesforce.com \\
       --consumer-key 3MVG9… --username ci@acme.com --key server.key --save
   sfkey add prod                         from now on, with what was saved
+  sfkey add prod --store-key keyring --save     the key into the keyring, once and for all
   sfkey add prod --lifetime 8h --idle 30m
   vault read -field=key secret/sf | sfkey add ci --key - --lifetime 1h
   sfkey add --all --no-prompt            all accounts that need nobody at the keyboard";
+
+/// Where `--store-key` keeps a key.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StoreKey {
+    /// The keyring of the desktop; where there is none, the kernel's, which forgets at reboot
+    Keyring,
+}
 
 #[derive(Args, Debug)]
 #[command(after_help = ADD_EXAMPLES)]
@@ -45,6 +53,10 @@ pub(crate) struct AddArgs {
     /// Private key: a file, a reference, or - for standard input
     #[arg(long, value_name = "REF|FILE|-")]
     pub(crate) key: Option<String>,
+
+    /// Keep the key in the keyring as well, where later loads find it; offers to remove the file
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) store_key: Option<StoreKey>,
 
     /// Read the key's passphrase from this file instead of asking
     #[arg(long, value_name = "F")]
@@ -80,7 +92,7 @@ pub(crate) struct AddArgs {
 
     /// Load every account of the configuration
     #[arg(long, conflicts_with_all = [
-        "name", "login_url", "audience", "consumer_key", "username", "key", "passphrase_file",
+        "name", "login_url", "audience", "consumer_key", "username", "key", "store_key", "passphrase_file",
         "consumer_secret_file", "lifetime", "idle", "session_timeout", "default", "save",
     ])]
     pub(crate) all: bool,

@@ -7,6 +7,7 @@ use sfkey::{Environment, proto::AccountName};
 use super::{
     Invocation, here,
     load::{Loading, Prompting},
+    store_key,
 };
 use crate::{
     cli::AddArgs,
@@ -32,11 +33,11 @@ async fn add_one(
     config: &Config,
 ) -> Result<(), Failure> {
     let typed = typed_entry(args, &invocation.environment)?;
-    if args.save && typed.key == Some(Reference::StandardInput) {
+    if args.save && args.store_key.is_none() && typed.key == Some(Reference::StandardInput) {
         return Err(Failure::new(
             Cause::Usage,
             "a key from standard input cannot be saved: the configuration only says where keys are kept",
-            "give --key FILE, or leave out --save",
+            "give --key FILE, keep it with --store-key keyring, or leave out --save",
         ));
     }
     let entry = match config.accounts.get(name) {
@@ -49,14 +50,49 @@ async fn add_one(
         ..Loading::explicit(name, &entry)
     };
     loading.require_complete(&invocation.environment)?;
+    let store = args.store_key.is_some();
+    if store && entry.key == Some(Reference::Keyring) {
+        return Err(Failure::new(
+            Cause::Usage,
+            format!("the key of {name} is in the keyring already"),
+            "leave out --store-key, or give --key FILE with the key that is to be kept there",
+        ));
+    }
     let agent = invocation.connect_trusted().await?;
     hardening::harden();
-    let added = loading.load(invocation, &agent).await?;
-    let saved = match args.save {
-        true => Some(Config::save(&invocation.environment, name, &typed, args.default)?),
+    let key = loading.private_key(invocation)?;
+    let added = loading.load_key(invocation, &agent, &key).await?;
+    let keeper = match store {
+        true => Some(store_key::keep(invocation, &loading, &key)?),
         false => None,
     };
-    invocation.output.added(&added, saved.as_deref(), invocation.now)
+    drop(key);
+    let saved = match args.save {
+        true => {
+            let said = in_keyring(typed, store);
+            Some(Config::save(&invocation.environment, name, &said, args.default)?)
+        }
+        false => None,
+    };
+    invocation
+        .output
+        .added(&added, saved.as_deref(), invocation.now)?;
+    match keeper {
+        Some(keeper) => store_key::offer_removal(invocation, &agent, &loading, &keeper).await,
+        None => Ok(()),
+    }
+}
+
+/// What is saved of an entry whose key is `kept` in the keyring: that key needs no passphrase.
+fn in_keyring(typed: AccountEntry, kept: bool) -> AccountEntry {
+    match kept {
+        true => AccountEntry {
+            key: Some(Reference::Keyring),
+            passphrase: None,
+            ..typed
+        },
+        false => typed,
+    }
 }
 
 /// Loads what can be loaded, tells what cannot, and ends the way the first failure does.

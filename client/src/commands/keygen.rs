@@ -14,7 +14,7 @@ use crate::{
     hardening,
     keypair::{self, Bits, KeyPair, NewFile, Strength, Subject},
     quote,
-    secrets::{self, Prompted, Purpose, Reference, Terminal},
+    secrets::{self, Prompted, Purpose, Reference, Terminal, keyring::Unlock},
 };
 
 /// How often a new passphrase may be typed before sfkey gives up.
@@ -144,7 +144,13 @@ fn old_key(
     args: &KeygenArgs,
     reference: &Reference,
 ) -> Result<PrivateKey, Failure> {
-    let file = secrets::read_key(reference, None, &invocation.environment, invocation.output)?;
+    let file = secrets::read_key(
+        reference,
+        None,
+        Unlock::Never,
+        &invocation.environment,
+        invocation.output,
+    )?;
     if !file.needs_passphrase() {
         return file
             .decode(None)
@@ -166,6 +172,7 @@ fn passphrase_from(invocation: &Invocation<'_>, file: &str) -> Result<Passphrase
     secrets::read(
         &reference,
         Purpose::NewKey,
+        Unlock::Never,
         &invocation.environment,
         invocation.output,
     )

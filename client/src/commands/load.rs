@@ -17,7 +17,7 @@ use crate::{
     config::{self, AccountEntry, Config},
     exit::{Cause, Failure, escape, words},
     hardening,
-    secrets::{self, Prompted, Purpose, Reference, Terminal},
+    secrets::{self, Prompted, Purpose, Reference, Terminal, keyring::Unlock},
 };
 
 /// How often a passphrase may be typed before sfkey gives up.
@@ -99,14 +99,24 @@ impl<'a> Loading<'a> {
         invocation: &Invocation<'_>,
         agent: &Client,
     ) -> Result<AddAccountResponse, Failure> {
-        let spec = self.spec(invocation)?;
+        let key = self.private_key(invocation)?;
+        self.load_key(invocation, agent, &key).await
+    }
+
+    /// The same with a key that was read already.
+    pub(super) async fn load_key(
+        &self,
+        invocation: &Invocation<'_>,
+        agent: &Client,
+        key: &PrivateKey,
+    ) -> Result<AddAccountResponse, Failure> {
+        let spec = self.spec(invocation, key)?;
         Ok(agent.add(spec).await?)
     }
 
-    fn spec(&self, invocation: &Invocation<'_>) -> Result<AccountSpec, Failure> {
+    fn spec(&self, invocation: &Invocation<'_>, key: &PrivateKey) -> Result<AccountSpec, Failure> {
         let entry = self.entry;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let key = self.private_key(invocation)?;
         let mut spec = AccountSpec::default();
         spec.account = self.name.to_string();
         spec.login_url = entry
@@ -127,6 +137,14 @@ impl<'a> Loading<'a> {
         Ok(spec)
     }
 
+    /// A keyring asks where a terminal could.
+    pub(super) fn unlock(&self) -> Unlock {
+        match self.prompting {
+            Prompting::Allowed if Terminal::open().is_some() => Unlock::Ask,
+            _ => Unlock::Never,
+        }
+    }
+
     fn consumer_secret(&self, invocation: &Invocation<'_>) -> Result<Option<String>, Failure> {
         let Some(reference) = &self.entry.consumer_secret else {
             return Ok(None);
@@ -134,6 +152,7 @@ impl<'a> Loading<'a> {
         let secret = secrets::read(
             reference,
             Purpose::ConsumerSecret(self.name),
+            self.unlock(),
             &invocation.environment,
             invocation.output,
         )?;
@@ -147,11 +166,13 @@ impl<'a> Loading<'a> {
         }
     }
 
-    fn private_key(&self, invocation: &Invocation<'_>) -> Result<PrivateKey, Failure> {
+    /// Reads the key and opens it, asking for its passphrase where need be.
+    pub(super) fn private_key(&self, invocation: &Invocation<'_>) -> Result<PrivateKey, Failure> {
         let reference = self.entry.key.as_ref().expect("the entry is complete");
         let key = secrets::read_key(
             reference,
             Some(self.name),
+            self.unlock(),
             &invocation.environment,
             invocation.output,
         )?;
@@ -164,7 +185,13 @@ impl<'a> Loading<'a> {
             None => self.ask_and_decode(reference, &key),
             Some(passphrase) => {
                 let purpose = Purpose::Passphrase(self.name);
-                let read = secrets::read(passphrase, purpose, &invocation.environment, invocation.output)?;
+                let read = secrets::read(
+                    passphrase,
+                    purpose,
+                    self.unlock(),
+                    &invocation.environment,
+                    invocation.output,
+                )?;
                 key.decode(Some(&Passphrase::new(read)))
                     .map_err(|error| secrets::key_failure(reference, &error))
             }

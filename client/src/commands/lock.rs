@@ -11,7 +11,7 @@ use crate::{
     cli::PassphraseArgs,
     exit::{Cause, Failure, words},
     hardening,
-    secrets::{self, Prompted, Purpose, Reference, Terminal},
+    secrets::{self, Prompted, Purpose, Reference, Terminal, keyring::Unlock},
 };
 
 /// What `sfkey lock --json` and `sfkey unlock --json` print.
@@ -51,6 +51,7 @@ fn read(invocation: &Invocation<'_>, path: PathBuf) -> Result<Zeroizing<Vec<u8>>
     secrets::read(
         &Reference::File(path),
         Purpose::Lock,
+        Unlock::Never,
         &invocation.environment,
         invocation.output,
     )

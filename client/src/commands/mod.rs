@@ -21,6 +21,7 @@ mod setup;
 mod similar;
 mod status;
 mod stop;
+mod store_key;
 mod token;
 mod turn;
 mod watch;

@@ -1,5 +1,7 @@
-//! Secrets, from where they are kept: files, systemd credentials, variables, the terminal.
+//! Secrets, from where they are kept: files, the keyring, systemd credentials, variables, the terminal.
 
+mod keeping;
+pub(crate) mod keyring;
 mod prompt;
 mod reference;
 mod rejected;
@@ -19,10 +21,13 @@ use sfkey::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use keeping::Keeping;
+pub(crate) use keyring::Keeper;
 pub(crate) use prompt::{Prompted, Terminal};
 pub(crate) use reference::Reference;
 pub(crate) use rejected::Rejected;
 
+use self::keyring::{Item, Keyring, KeyringError, Kind, Unlock};
 use crate::{
     exit::{Cause, Failure, words},
     output::Output,
@@ -55,17 +60,31 @@ impl Purpose<'_> {
             Self::Lock => "the passphrase".to_owned(),
         }
     }
+
+    /// What the keyring has it as; it has secrets of accounts only.
+    fn item(self) -> Option<Item> {
+        match self {
+            Self::Passphrase(account) => Some(Item::new(account, Kind::Passphrase)),
+            Self::ConsumerSecret(account) => Some(Item::new(account, Kind::ConsumerSecret)),
+            Self::NewKey | Self::Lock => None,
+        }
+    }
 }
 
 /// Reads a passphrase or a consumer secret.
 pub(crate) fn read(
     reference: &Reference,
     purpose: Purpose<'_>,
+    unlock: Unlock,
     environment: &Environment,
     output: &Output,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let what = &purpose.words();
     let secret = match located(reference, environment)? {
+        Located::Keyring => {
+            let item = purpose.item().ok_or_else(not_of_an_account)?;
+            without_line_end(from_keyring(&item, unlock, environment, output)?)
+        }
         Located::File(path) => {
             warn_if_readable_by_others(&path, output);
             read_file(&path, what)?
@@ -86,11 +105,17 @@ pub(crate) fn read(
 /// Reads a private key as it is kept, still encrypted where it was. In the keyring it is kept for an `account`.
 pub(crate) fn read_key(
     reference: &Reference,
-    _account: Option<&AccountName>,
+    account: Option<&AccountName>,
+    unlock: Unlock,
     environment: &Environment,
     output: &Output,
 ) -> Result<KeyFile, Failure> {
     let read = match located(reference, environment)? {
+        Located::Keyring => {
+            let account = account.ok_or_else(not_of_an_account)?;
+            let item = Item::new(account, Kind::Key);
+            KeyFile::from_bytes(from_keyring(&item, unlock, environment, output)?)
+        }
         Located::File(path) => {
             warn_if_readable_by_others(&path, output);
             KeyFile::read(&path)
@@ -115,6 +140,7 @@ enum Located {
     File(PathBuf),
     Value(Zeroizing<Vec<u8>>),
     StandardInput,
+    Keyring,
 }
 
 fn located(reference: &Reference, environment: &Environment) -> Result<Located, Failure> {
@@ -137,12 +163,55 @@ fn located(reference: &Reference, environment: &Environment) -> Result<Located, 
                 format!("export {name}=…, or name another place for the secret"),
             )),
         },
-        Reference::Keyring => Err(Failure::new(
-            Cause::Secret,
-            "keyring: reading from the keyring is not supported in this version yet",
-            "name a file:PATH, credential:NAME or env:NAME instead",
-        )),
+        Reference::Keyring => Ok(Located::Keyring),
     }
+}
+
+/// Reads an item of the keyring, and says so where it is not kept for good.
+fn from_keyring(
+    item: &Item,
+    unlock: Unlock,
+    environment: &Environment,
+    output: &Output,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let read = Keyring::of(environment, unlock, output).read(item);
+    let found = read.map_err(|error| keyring_failure(item, &error))?;
+    if let Some(caution) = found.keeper.caution() {
+        output.warn(&caution);
+    }
+    Ok(found.secret)
+}
+
+fn not_of_an_account() -> Failure {
+    Failure::new(
+        Cause::Usage,
+        "the keyring holds secrets of accounts only, and this one belongs to none",
+        "name a file:PATH, credential:NAME or env:NAME instead",
+    )
+}
+
+/// Why the keyring did not do it, and what does help.
+pub(crate) fn keyring_failure(item: &Item, error: &KeyringError) -> Failure {
+    let (cause, fix) = match error {
+        KeyringError::Locked | KeyringError::Dismissed | KeyringError::Unanswered => (
+            Cause::KeyringLocked,
+            "unlock it in your desktop session (Passwords and Keys, KeePassXC …), and run this again".to_owned(),
+        ),
+        KeyringError::NoItem { .. } => (
+            Cause::Secret,
+            format!("put it there: {}", item.store_command()),
+        ),
+        KeyringError::Several { .. } => (
+            Cause::Secret,
+            "remove those that are not meant: secret-tool search --all service sfkey".to_owned(),
+        ),
+        KeyringError::Silent | KeyringError::Absent { .. } | KeyringError::Failed(_) => (
+            Cause::Keyring,
+            "start a keyring such as gnome-keyring-daemon, or keep the secret elsewhere: file:PATH, credential:NAME"
+                .to_owned(),
+        ),
+    };
+    Failure::new(cause, error.to_string(), fix)
 }
 
 fn warn_if_readable_by_others(path: &Path, output: &Output) {
@@ -158,15 +227,18 @@ fn warn_if_readable_by_others(path: &Path, output: &Output) {
 fn read_file(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(|error| unreadable(&place, what, &error))?;
-    let mut secret = bounded(file, &place, what)?;
-    // Editors end a file with a line end that is no part of the secret.
+    Ok(without_line_end(bounded(file, &place, what)?))
+}
+
+/// Editors, and `echo`, end what they write with a line end that is no part of the secret.
+fn without_line_end(mut secret: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     if secret.last() == Some(&b'\n') {
         secret.pop();
         if secret.last() == Some(&b'\r') {
             secret.pop();
         }
     }
-    Ok(secret)
+    secret
 }
 
 fn unreadable(place: &str, what: &str, error: &io::Error) -> Failure {
@@ -208,6 +280,7 @@ mod tests {
         read(
             &Reference::File(path),
             Purpose::Lock,
+            Unlock::Never,
             &Environment::default(),
             &Output::new(true),
         )
@@ -238,7 +311,7 @@ mod tests {
     #[test]
     fn a_reference_that_leads_nowhere_says_where_it_led() {
         for (reference, part) in [
-            (Reference::Keyring, "not supported in this version"),
+            (Reference::Keyring, "secrets of accounts only"),
             (Reference::Credential("key".to_owned()), "CREDENTIALS_DIRECTORY"),
             (
                 Reference::Variable("SFKEY_TEST_UNSET".to_owned()),
@@ -247,8 +320,9 @@ mod tests {
             (Reference::File("/nonexistent/p".into()), "/nonexistent/p"),
         ] {
             let environment = Environment::default();
-            let failure =
-                read(&reference, Purpose::Lock, &environment, &Output::new(true)).expect_err("leads nowhere");
+            let output = Output::new(true);
+            let read = read(&reference, Purpose::Lock, Unlock::Never, &environment, &output);
+            let failure = read.expect_err("leads nowhere");
             assert!(failure.message.contains(part), "{}", failure.message);
             assert!(!failure.fix.is_empty());
         }

@@ -15,7 +15,7 @@ use crate::{
     exit::Failure,
     output::{Finding, Output, local_moment},
     quote,
-    secrets::{self, Purpose, Reference},
+    secrets::{self, Purpose, Reference, keyring::Unlock},
 };
 
 /// Largest certificate file, in bytes, that Salesforce takes.
@@ -192,7 +192,13 @@ impl Account<'_> {
         if let Some(elsewhere) = self.elsewhere("key", reference) {
             return (None, vec![elsewhere]);
         }
-        let file = match secrets::read_key(reference, Some(self.name), self.environment, &Output::silent()) {
+        let file = match secrets::read_key(
+            reference,
+            Some(self.name),
+            Unlock::Never,
+            self.environment,
+            &Output::silent(),
+        ) {
             Ok(file) => file,
             Err(failure) => return (None, vec![failed(&self.id("key"), &failure)]),
         };
@@ -254,6 +260,7 @@ impl Account<'_> {
         let read = secrets::read(
             kept,
             Purpose::Passphrase(self.name),
+            Unlock::Never,
             self.environment,
             &Output::silent(),
         );
@@ -288,6 +295,7 @@ impl Account<'_> {
         let read = secrets::read(
             reference,
             Purpose::ConsumerSecret(self.name),
+            Unlock::Never,
             self.environment,
             &Output::silent(),
         );

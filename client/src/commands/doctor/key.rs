@@ -24,7 +24,7 @@ use crate::{
     exit::{Failure, words},
     output::{Check, Output},
     quote,
-    secrets::{self, Purpose, Reference},
+    secrets::{self, Purpose, Reference, keyring::Unlock},
 };
 
 /// Largest certificate that Salesforce takes, in bytes.
@@ -73,7 +73,13 @@ fn key(
     };
     // What it would say aloud is said by the checks here.
     let silent = Output::new(true);
-    let file = match secrets::read_key(reference, Some(name), &invocation.environment, &silent) {
+    let file = match secrets::read_key(
+        reference,
+        Some(name),
+        Unlock::Never,
+        &invocation.environment,
+        &silent,
+    ) {
         Ok(file) => file,
         Err(failure) => {
             report.fail("key", &failure)?;
@@ -82,7 +88,13 @@ fn key(
     };
     let passphrase = match (&entry.passphrase, file.needs_passphrase()) {
         (Some(kept), true) => {
-            match secrets::read(kept, Purpose::Passphrase(name), &invocation.environment, &silent) {
+            match secrets::read(
+                kept,
+                Purpose::Passphrase(name),
+                Unlock::Never,
+                &invocation.environment,
+                &silent,
+            ) {
                 Ok(passphrase) => Some(Passphrase::new(passphrase)),
                 Err(failure) => {
                     report.fail("key", &failure)?;

@@ -31,7 +31,7 @@ use crate::{
     hardening,
     output::table,
     quote,
-    secrets::{self, Purpose, Reference, Terminal},
+    secrets::{self, Purpose, Reference, Terminal, keyring::Unlock},
 };
 
 /// A login, and what can be done with it.
@@ -261,6 +261,7 @@ fn new_passphrase(
     let read = secrets::read(
         &reference,
         Purpose::NewKey,
+        Unlock::Never,
         &invocation.environment,
         invocation.output,
     )?;

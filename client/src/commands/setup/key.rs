@@ -70,7 +70,13 @@ impl Walk<'_> {
             .ok_or_else(|| self.missing(Field::Key))?;
         let environment = &self.invocation.environment;
         let account = self.account()?;
-        let key = secrets::read_key(&reference, Some(&account), environment, self.invocation.output)?;
+        let key = secrets::read_key(
+            &reference,
+            Some(&account),
+            self.unlock(),
+            environment,
+            self.invocation.output,
+        )?;
         if !key.needs_passphrase() {
             self.tell_that_it_lies_open(&reference);
             return key
@@ -81,6 +87,7 @@ impl Walk<'_> {
             let read = secrets::read(
                 &passphrase,
                 Purpose::Passphrase(&account),
+                self.unlock(),
                 environment,
                 self.invocation.output,
             )?;

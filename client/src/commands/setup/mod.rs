@@ -54,6 +54,7 @@ use crate::{
     cli::SetupArgs,
     exit::{Cause, Failure, words},
     hardening, quote,
+    secrets::keyring::Unlock,
 };
 
 /// Largest file of answers that is read, in bytes.
@@ -210,6 +211,14 @@ impl<'a> Walk<'a> {
             .join("sfkey")
             .join(folder)
             .join(format!("{account}.{suffix}")))
+    }
+
+    /// A locked keyring may ask whoever answers the questions.
+    fn unlock(&self) -> Unlock {
+        match self.interview {
+            Some(_) => Unlock::Ask,
+            None => Unlock::Never,
+        }
     }
 
     /// An answer without which it does not go on.

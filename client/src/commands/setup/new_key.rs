@@ -17,7 +17,7 @@ use crate::{
     commands::keygen::{self, Order, Paper},
     exit::{Cause, Failure, words},
     keypair::{self, Bits, DEFAULT_DAYS, KeyPair, NewFile, Subject},
-    secrets::{self, Purpose, Reference},
+    secrets::{self, Purpose, Reference, keyring::Unlock},
 };
 
 impl Walk<'_> {
@@ -58,7 +58,13 @@ impl Walk<'_> {
     fn passphrase_of_the_new_key(&mut self) -> Result<Option<Passphrase>, Failure> {
         if let Some(reference) = self.reference(Field::Passphrase)? {
             let environment = &self.invocation.environment;
-            let read = secrets::read(&reference, Purpose::NewKey, environment, self.invocation.output)?;
+            let read = secrets::read(
+                &reference,
+                Purpose::NewKey,
+                Unlock::Never,
+                environment,
+                self.invocation.output,
+            )?;
             return Ok(Some(Passphrase::new(read)));
         }
         if self.answers.is(Field::NoPassphrase, "yes") {

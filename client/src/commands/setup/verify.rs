@@ -156,6 +156,7 @@ impl Walk<'_> {
         let secret = secrets::read(
             &reference,
             Purpose::ConsumerSecret(&account),
+            self.unlock(),
             environment,
             self.invocation.output,
         )?;
