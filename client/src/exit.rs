@@ -301,7 +301,7 @@ impl From<Error> for Failure {
             ),
             Error::OthersAgent { .. } => (
                 Cause::NoAgent,
-                "use an agent of your own: sfkey-agent &   (or the socket for other users, if it has one)"
+                "use an agent of your own: sfkey-agent --daemon   (or the socket for other users, if it has one)"
                     .to_owned(),
             ),
             Error::NotServed { .. } | Error::Foreign { .. } => (
@@ -329,7 +329,7 @@ fn start_or_permission(source: &io::Error) -> String {
             "run sfkey as the user the agent belongs to, or name another socket: --socket PATH".to_owned()
         }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            "start one: sfkey-agent &   (or name its socket: --socket PATH or SFKEY_SOCK)".to_owned()
+            "start one: sfkey-agent --daemon   (or name its socket: --socket PATH or SFKEY_SOCK)".to_owned()
         }
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             "look for a stopped agent: ps -C sfkey-agent -o pid,stat,etime".to_owned()
@@ -344,7 +344,8 @@ fn trust_fix(why: &Distrust) -> String {
             format!("chmod go-w {}", quote::word(&path.to_string_lossy()))
         }
         Distrust::Peer { .. } | Distrust::Way(_) => {
-            "use an agent of your own, on a socket in a directory of your own: sfkey-agent &".to_owned()
+            "use an agent of your own, on a socket in a directory of your own: sfkey-agent --daemon"
+                .to_owned()
         }
     }
 }
