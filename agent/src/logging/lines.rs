@@ -1,7 +1,7 @@
 //! Where log lines go, and what happens when they cannot.
 //!
-//! A disk that is full, a pipe that nobody reads any more or a file that was removed costs lines and nothing
-//! else. How many were lost stands before the next line that could be written.
+//! A disk that is full, a pipe that nobody reads (any more), a terminal that was stopped or a file that was removed
+//! costs lines and nothing else. How many were lost stands before the next line that could be written.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::fs::OFlags;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogError;
@@ -67,7 +70,7 @@ impl Lines {
 impl Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         match &mut self.place {
-            Place::StandardError => write_with_loss(&mut io::stderr(), &mut self.lost, line),
+            Place::StandardError => write_with_loss(&mut Unblocked(io::stderr()), &mut self.lost, line),
             Place::File { path, file } => {
                 // Removed, and nobody told us: what is written there would be lost with the last descriptor.
                 if file.metadata()?.nlink() == 0
@@ -81,9 +84,32 @@ impl Sink {
     }
 }
 
+/// Standard error, which may be a pipe that is full and that nobody reads: a write to it would hold up the agent for
+/// as long as that lasts.
+struct Unblocked(io::Stderr);
+
+/// A pipe that is ready has room for so many bytes, and takes them as a whole (pipe(7), PIPE_BUF).
+const SURELY_TAKEN: usize = 4096;
+
+impl Write for Unblocked {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let at_once = Timespec::default();
+        let mut ready = [PollFd::new(&self.0, PollFlags::OUT)];
+        if poll(&mut ready, Some(&at_once))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.write(&data[..data.len().min(SURELY_TAKEN)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn write_with_loss(to: &mut impl Write, lost: &mut u64, line: &[u8]) -> io::Result<()> {
     if *lost > 0 {
-        writeln!(to, "({lost} log lines could not be written)")?;
+        // As one write: it is taken as a whole, or not.
+        to.write_all(format!("({lost} log lines could not be written)\n").as_bytes())?;
         *lost = 0;
     }
     to.write_all(line)

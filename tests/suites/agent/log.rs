@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{Read, Write},
     process::{Child, Command, Stdio},
 };
 
@@ -132,4 +133,31 @@ async fn an_agent_whose_socket_is_removed_or_replaced_says_so() {
     let ended = agent.has_ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert_eq!(fs::read_to_string(home.socket()).expect("left alone"), "precious");
+}
+
+#[tokio::test]
+async fn a_pipe_that_is_full_and_that_nobody_reads_holds_nobody_up() {
+    /// What a pipe holds (pipe(7)).
+    const FULL: usize = 65_536;
+    let home = Home::new();
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer
+        .write_all(&[b'.'; FULL])
+        .expect("there is room for just that");
+    let agent = WithErrorsTo::start(&home, writer).await;
+    let calls = in_time(Calls::to(&home.socket())).await;
+    in_time(calls.status()).await.expect("a status");
+    let mut filler = [0; FULL];
+    reader.read_exact(&mut filler).expect("what was there before");
+    agent.assert_goes_on(&home).await;
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("to its end");
+    let (lost, _) = said
+        .split_once(" log lines could not be written)\n")
+        .expect("it says so");
+    assert!(
+        lost.strip_prefix('(')
+            .is_some_and(|lost| lost.parse::<u32>().is_ok_and(|lost| lost > 1)),
+        "{said}"
+    );
 }
