@@ -79,7 +79,8 @@ install: $(if $(SUDO_UID),built,build) ## programs, units, manual pages and comp
 	install -D -m 0644 $(DIST)/completions/_sfkey $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sfkey
 	install -D -m 0644 $(DIST)/completions/sfkey.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sfkey.fish
 	@set -e; for unit in user/sfkey-agent.service user/sfkey-agent.socket \
-			system/sfkey-agent@.service system/sfkey-agent@.socket system/sfkey-load@.service; do \
+			system/sfkey-agent@.service system/sfkey-agent@.socket \
+			system/sfkey-token@.socket system/sfkey-load@.service; do \
 		echo "install $$unit"; \
 		install -d "$(DESTDIR)$(UNITS)/$${unit%/*}"; \
 		sed 's#^ExecStart=sfkey#ExecStart=$(PREFIX)/bin/sfkey#' "systemd/$$unit" >"$(DESTDIR)$(UNITS)/$$unit"; \

@@ -14,6 +14,10 @@ use sfkey_tests::{
 use crate::nest::{INSIDE, Manager, OF_SYSTEM, Place, tell_refused};
 
 const AGENT: &str = "sfkey-agent@sfkey.service";
+/// The group of the restricted socket, and a user of it.
+const GROUP: u32 = 61_930;
+const MEMBER: u32 = 61_925;
+
 const LOADER: &str = "sfkey-load@sfkey.service";
 
 /// The system units as they are, but for where the programs lie.
@@ -47,7 +51,10 @@ fn scene(test: &str) -> Option<(Manager, Simulator, Vec<&'static str>)> {
         "etc/passwd",
         format!("{passwd}sfkey:x:{UID}:{UID}::/nonexistent:/usr/sbin/nologin\n"),
     );
-    place.write("etc/group", format!("{group}sfkey:x:{UID}:\n"));
+    place.write(
+        "etc/group",
+        format!("{group}sfkey:x:{UID}:\nsfkey-token:x:{GROUP}:\n"),
+    );
     place.write(
         "etc/sfkey/config.toml",
         format!(
@@ -173,4 +180,44 @@ fn the_first_call_to_the_system_socket_starts_agent_and_loader() {
     loaded_after(&manager, "0");
     let list = sfkey(&manager, &["list", "--json"]).done().json();
     assert_eq!(list["accounts"][0]["account"], "prod", "{list}");
+}
+
+#[test]
+fn the_restricted_socket_of_a_server_starts_the_agent_and_serves_its_group_listed_tokens_alone() {
+    let test = "the_restricted_socket_of_a_server_starts_the_agent_and_serves_its_group_listed_tokens_alone";
+    let Some((manager, _sim, _)) = scene(test) else {
+        return;
+    };
+    let settings = format!("[token_socket]\ngids = [{GROUP}]\naccounts = [\"prod\"]\n");
+    manager.place().write("etc/sfkey/agent.toml", settings);
+    let both = ["start", "sfkey-agent@sfkey.socket", "sfkey-token@sfkey.socket"];
+    let _listening = manager.systemctl(&both).done();
+    let stat = [
+        "stat",
+        "--format=%a %U %G",
+        "/run/sfkey-token",
+        "/run/sfkey-token/token.sock",
+    ];
+    let modes = manager.run(&stat).done().out();
+    assert_eq!(modes, "755 root root\n660 sfkey sfkey-token\n");
+    let (uid, group) = (MEMBER.to_string(), GROUP.to_string());
+    let program = format!("{INSIDE}/bin/sfkey");
+    let member = |words: &[&str]| {
+        let own = [
+            "setpriv", "--reuid", &uid, "--regid", &uid, "--groups", &group, &program,
+        ];
+        let socket = ["--socket", "/run/sfkey-token/token.sock"];
+        manager.run(&[&own[..], &socket, words].concat())
+    };
+    // Its call starts the agent, which has the main socket, too, and which the loader follows.
+    let _not_loaded_perhaps = member(&["token", "prod"]);
+    loaded_after(&manager, "0");
+    let token = member(&["token", "prod"]);
+    assert_eq!(token.code, 0, "{token:?}");
+    assert_eq!(member(&["status"]).code, 3, "no AgentService there");
+    let status = sfkey(&manager, &["status", "--json"]).done().json();
+    assert_eq!(
+        (&status["socket_activated"], &status["token_socket"]),
+        (&true.into(), &"/run/sfkey-token/token.sock".into())
+    );
 }
