@@ -605,8 +605,8 @@ mod tests {
             "correct",
         ),
         (
-            "[limits]\nidel = \"5m\"",
-            "line 2: unknown field `idel`",
+            "[limits]\nidles = \"5m\"",
+            "line 2: unknown field `idles`",
             "did you mean idle?",
         ),
         (
