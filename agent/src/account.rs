@@ -120,11 +120,17 @@ impl Account {
         self.order(Order::Renew(secret));
     }
 
-    /// Takes the token away, if one is held, so that it can be revoked. While the agent is locked none is.
-    pub fn surrender(&self) -> impl Future<Output = Option<Surrendered>> + use<> {
+    /// Takes the token away, if one is held, so that it can be revoked; [`Account::revoked`] has to follow. While the
+    /// agent is locked none is held. `ends`: the account is about to be removed, and nobody who waits is served.
+    pub fn surrender(&self, ends: bool) -> impl Future<Output = Option<Surrendered>> + use<> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Surrender(reply));
+        self.order(Order::Surrender { ends, reply });
         async move { answer.await.ok().flatten() }
+    }
+
+    /// The token with this hash was revoked. Salesforce may have granted it once more meanwhile: it goes again.
+    pub fn revoked(&self, hash: TokenHash) {
+        self.order(Order::Revoked(hash));
     }
 
     /// A task that has ended holds nothing that an order could be about.

@@ -152,7 +152,7 @@ impl Accounts {
     /// # Errors
     /// [`Failure::NotLoaded`], or what kept Salesforce from revoking it; the token is forgotten all the same.
     pub async fn revoke(&self, _: Control, permit: Permit) -> Result<bool, Failure> {
-        let surrender = self.with(&permit, |entry| entry.account.surrender())?;
+        let surrender = self.with(&permit, |entry| entry.account.surrender(false))?;
         let Some(surrendered) = surrender.await else {
             return Ok(false);
         };
@@ -161,6 +161,9 @@ impl Accounts {
             .endpoint
             .revoke(&surrendered.host, &surrendered.token)
             .await;
+        let hash = token::hash(&surrendered.token);
+        // Whoever removed the account meanwhile removed what it held.
+        self.with(&permit, |entry| entry.account.revoked(hash)).ok();
         tracing::warn!(account = %permit.account(), succeeded = answered.outcome.is_ok(), "token revoked");
         let revoked = answered.outcome.map(|()| true);
         revoked.map_err(|error| Failure::exchange(permit.account(), &surrendered.host, error))
@@ -173,7 +176,7 @@ impl Accounts {
             registry
                 .entries
                 .values()
-                .map(|entry| entry.account.surrender())
+                .map(|entry| entry.account.surrender(true))
                 .collect()
         };
         let surrendered = join_all(surrenders).await;

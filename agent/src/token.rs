@@ -104,10 +104,15 @@ impl Validity {
     /// being set back.
     #[must_use]
     pub fn left(&self, now: Now) -> i64 {
+        let (boot, wall) = self.passed(now);
+        self.lasts.saturating_sub(boot.max(wall))
+    }
+
+    /// Seconds since its end was learned, by boot time and by wall time.
+    fn passed(&self, now: Now) -> (i64, i64) {
         let boot = now.boot.saturating_sub(self.learned.boot).as_secs();
         let boot = i64::try_from(boot).unwrap_or(i64::MAX);
-        let wall = now.unix.saturating_sub(self.learned.unix);
-        self.lasts.saturating_sub(boot.max(wall))
+        (boot, now.unix.saturating_sub(self.learned.unix))
     }
 
     /// Whether the token is still good at `now`.
@@ -137,10 +142,13 @@ impl Validity {
         self.lasts
     }
 
-    /// Boot time at which it has `left` seconds left.
+    /// Boot time at which it has `left` seconds left, if the clocks go on from `now` as one.
     #[must_use]
-    pub fn boot_when_left(&self, left: i64) -> Duration {
-        let after = u64::try_from(self.lasts.saturating_sub(left)).unwrap_or(0);
+    pub fn boot_when_left(&self, left: i64, now: Now) -> Duration {
+        let (boot, wall) = self.passed(now);
+        let ahead = wall.saturating_sub(boot).max(0);
+        let after = self.lasts.saturating_sub(left).saturating_sub(ahead);
+        let after = u64::try_from(after).unwrap_or(0);
         self.learned.boot.saturating_add(Duration::from_secs(after))
     }
 
@@ -364,7 +372,7 @@ mod tests {
             let now = Now { unix, boot: Duration::from_secs(boot) };
             let usable = validity.usable_at(now, need);
             proptest::prop_assert!(!usable || validity.is_live(now));
-            proptest::prop_assert!(validity.boot_when_left(need) >= at(0).boot);
+            proptest::prop_assert!(validity.boot_when_left(need, at(0)) >= at(0).boot);
         }
     }
 }

@@ -228,7 +228,7 @@ impl Life {
     }
 
     /// What to do with a report that Salesforce refused the token with this hash.
-    pub(super) fn rejected(&mut self, hash: &TokenHash, now: Now, busy: bool) -> Report {
+    pub(super) fn rejected(&self, hash: &TokenHash, now: Now, busy: bool) -> Report {
         if self.live(now).is_none_or(|token| token.hash != *hash) {
             return Report::Outdated;
         }
@@ -241,8 +241,12 @@ impl Life {
         if let Some(hold_off) = self.held_off(now) {
             return Report::Refuse(hold_off.failure.clone(), hold_off.until);
         }
-        self.verified_at = Some(now.boot);
         Report::Verify
+    }
+
+    /// A report is being looked into.
+    pub(super) fn verifying(&mut self, now: Now) {
+        self.verified_at = Some(now.boot);
     }
 
     /// A caller got the token, which had to last for `need` seconds.
@@ -393,7 +397,7 @@ impl Life {
             return watched.then_some(blocked.max(now.boot));
         };
         let validity = &token.validity;
-        let half = validity.boot_when_left(validity.lasts() / 2);
+        let half = validity.boot_when_left(validity.lasts() / 2, now);
         let used = self.used_at.is_some_and(|at| at >= half);
         let worth_it = if validity.is_live(now) {
             watched || used
@@ -401,17 +405,17 @@ impl Life {
             // One try for those who used it, and no more until somebody asks.
             watched || used && self.hold_off.is_none()
         };
-        worth_it.then(|| self.due_at(token).max(blocked))
+        worth_it.then(|| self.due_at(token, now).max(blocked))
     }
 
-    fn due_at(&self, token: &Known) -> Duration {
+    fn due_at(&self, token: &Known, now: Now) -> Duration {
         let validity = &token.validity;
         if self.in_vain > 0 {
-            return validity.boot_when_left(0);
+            return validity.boot_when_left(0, now);
         }
         let need = self.need.max(self.need_before).min(validity.longest_need());
         let left = token.renew_at_left.max(need.saturating_add(RENEW_BEFORE_NEED));
-        let due = validity.boot_when_left(left.min(validity.lasts() / 2));
+        let due = validity.boot_when_left(left.min(validity.lasts() / 2), now);
         due.max(token.early_try_at)
     }
 

@@ -42,8 +42,13 @@ pub(super) enum Request {
 pub(super) enum Order {
     /// The account was added again, with this consumer secret.
     Renew(Option<Arc<SealedSecret>>),
-    /// The token is taken away.
-    Surrender(oneshot::Sender<Option<Surrendered>>),
+    /// The token is taken away. Whoever waits is served all the same, unless the account ends.
+    Surrender {
+        ends: bool,
+        reply: oneshot::Sender<Option<Surrendered>>,
+    },
+    /// The token with this hash was revoked. What was asked for before may have brought it again.
+    Revoked(TokenHash),
 }
 
 /// What is an account's own.
@@ -182,11 +187,38 @@ impl Task {
                 self.life.clear_failures();
                 self.show();
             }
-            Order::Surrender(reply) => {
+            Order::Surrender { ends, reply } => {
                 let surrendered = self.surrender();
                 self.drop_token();
+                if ends {
+                    self.waiting.clear();
+                }
+                self.start_over();
                 // Whoever asked may have gone; the token has gone all the same.
                 drop(reply.send(surrendered));
+            }
+            Order::Revoked(hash) => {
+                if self.life.hash() == Some(hash) {
+                    self.drop_token();
+                }
+                self.start_over();
+            }
+        }
+    }
+
+    /// Gives up what is in flight, for it may end with a token that was taken away; whoever waits is asked for anew.
+    fn start_over(&mut self) {
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
+        };
+        in_flight.abort();
+        let now = self.agent.clock.now();
+        if let Some(request) = self.waiting.pop() {
+            self.ask_for(request, Ask::Mint, now);
+        }
+        if self.in_flight.is_none() {
+            for request in std::mem::take(&mut self.waiting) {
+                self.ask_for(request, Ask::Mint, now);
             }
         }
     }
@@ -255,10 +287,19 @@ impl Task {
                 self.agent.counters.rejections.add();
                 self.suspect = true;
                 self.ask_for(request, Ask::VerifyOrMint, now);
-                self.suspect = self.in_flight.is_some();
+                if self.in_flight.is_some() {
+                    self.life.verifying(now);
+                } else {
+                    self.drop_token();
+                }
             }
             Report::NotTheSession => answer(request, Err(self.not_the_session())),
-            Report::Refuse(failure, until) => answer(request, Err(failure.until(until, now))),
+            // Nobody can look at it, and it was refused: nobody gets it.
+            Report::Refuse(failure, until) => {
+                self.agent.counters.rejections.add();
+                self.drop_token();
+                answer(request, Err(failure.until(until, now)));
+            }
         }
     }
 

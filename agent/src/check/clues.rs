@@ -60,9 +60,7 @@ pub(super) fn of_api(answer: &SalesforceAnswer, account: &AccountName) -> (Outco
             "a policy of the app refuses it: ask the org's administrator; another token changes nothing"
         }
         "INVALID_SESSION_ID" => {
-            let fix = format!(
-                "printf %s \"$TOKEN\" | sfkey token {account} --rejected -   (the agent gets the next one)"
-            );
+            let fix = format!("sfkey token {account} --fresh >/dev/null   (the agent gets the next one)");
             return (Outcome::Failed, fix);
         }
         _ if answer.http_status == 403 => {

@@ -138,6 +138,7 @@ impl Run {
             Report::Refuse(..) => prop_assert!(self.held_off()),
             Report::Verify => {
                 prop_assert!(self.live() && !self.lately(self.model.verified) && !self.held_off());
+                self.life.verifying(self.now);
                 self.model.verified = Some(self.boot());
                 self.ask();
             }

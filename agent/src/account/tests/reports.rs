@@ -224,9 +224,73 @@ async fn a_surrendered_token_is_gone_from_the_account() {
     let stage = Stage::new(Terms::default());
     stage.script.then(grant("one", Some(7200)));
     stage.get(60, false).await;
-    let surrendered = stage.account.surrender().await.expect("a token");
+    let surrendered = stage.account.surrender(false).await.expect("a token");
     assert_eq!(surrendered.token.as_str(), "one");
-    assert!(stage.account.surrender().await.is_none());
+    assert!(stage.account.surrender(false).await.is_none());
+    stage.script.then(grant("two", Some(7200)));
+    assert_eq!(stage.get(60, false).await.0, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_granted_once_more_while_it_was_revoked_is_served_to_nobody_afterwards() {
+    let stage = Arc::new(Stage::new(Terms::default()));
+    stage.script.then(grant("one", Some(7200)));
+    stage.get(60, false).await;
+    pass(30).await;
+    let caller = Arc::clone(&stage);
+    let waiting = tokio::spawn(async move { caller.get(60, true).await.0 });
+    stage.script.arrived.notified().await;
+    stage.script.arrived.notified().await;
+    let taken = stage.account.surrender(false).await.expect("a token");
+    stage.script.arrived.notified().await;
+    assert_eq!(stage.script.asked(), 3, "for the caller that waits, anew");
+    // Salesforce has not revoked it yet, and this org grants the same again.
+    stage.script.then(grant("one", Some(7200)));
+    assert_eq!(waiting.await.expect("no panic"), "one");
+    stage.account.revoked(crate::token::hash(&taken.token));
+    stage.script.then(grant("two", Some(7200)));
+    assert_eq!(stage.get(60, false).await.0, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_while_the_token_is_taken_away_is_answered_with_the_next_one() {
+    let stage = Arc::new(Stage::new(Terms::default()));
+    stage.script.then(grant("one", Some(7200)));
+    stage.get(60, false).await;
+    stage.script.arrived.notified().await;
+    let reporter = Arc::clone(&stage);
+    let report = tokio::spawn(async move { reporter.report("one").await });
+    stage.script.arrived.notified().await;
+    stage.account.surrender(false).await.expect("a token");
+    stage.script.then(grant("two", Some(7200)));
+    let next = report.await.expect("no panic").expect("a token");
+    assert_eq!(next.access_token, "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_an_account_that_ends_with_its_token_is_told_so_and_salesforce_is_asked_no_more() {
+    let stage = Arc::new(Stage::new(Terms::default()));
+    let caller = Arc::clone(&stage);
+    let waiting = tokio::spawn(async move { caller.ask(60, false).await });
+    stage.script.arrived.notified().await;
+    assert!(stage.account.surrender(true).await.is_none());
+    assert_eq!(reason(waiting.await.expect("no panic")), Reason::AccountNotLoaded);
+    assert_eq!(stage.script.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reported_token_that_cannot_be_looked_at_is_served_to_nobody() {
+    let stage = Stage::new(Terms::default());
+    stage.script.then(grant("one", Some(7200)));
+    stage.get(60, false).await;
+    for _ in 0..2 {
+        pass(30).await;
+        stage.script.then(unreachable_host());
+        assert_eq!(stage.get(60, true).await.1, ["STALE"]);
+    }
+    assert_eq!(reason(stage.report("one").await), Reason::Network, "held off");
+    assert_eq!(reason(stage.ask(60, false).await), Reason::Network);
+    pass(30).await;
     stage.script.then(grant("two", Some(7200)));
     assert_eq!(stage.get(60, false).await.0, "two");
 }

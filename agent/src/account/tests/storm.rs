@@ -91,7 +91,11 @@ async fn whatever_happens_at_once_every_caller_is_answered_and_salesforce_is_ask
                 match (caller * 7 + turn) % 41 {
                     0 => drop(locked.send_replace(true)),
                     1..=3 => drop(locked.send_replace(false)),
-                    4 => drop(account.surrender().await),
+                    4 => {
+                        if let Some(taken) = account.surrender(false).await {
+                            account.revoked(crate::token::hash(&taken.token));
+                        }
+                    }
                     5 => account.renew(Terms::default(), None),
                     6..=9 => {
                         let hash = crate::token::hash(&format!("token{turn}"));

@@ -1,6 +1,11 @@
 //! Renewal ahead of time, for those who use or watch an account.
 
 use super::*;
+use crate::{
+    account::life::{Ask, Life},
+    clock::Now,
+    token::Validity,
+};
 
 /// Lets everything happen that is due now.
 async fn settle() {
@@ -113,4 +118,28 @@ async fn a_watcher_lives_through_an_outage() {
         }
     }
     assert_eq!(stage.script.asked(), 10);
+}
+
+#[test]
+fn a_token_that_a_jump_of_wall_time_ended_is_renewed_for_its_watchers_at_once() {
+    let (mut life, learned) = (Life::default(), now(0, 0));
+    let Ok(one) = grant("one", Some(7200)) else {
+        panic!("granted")
+    };
+    let validity = Validity::of(&one, None, None, learned, START);
+    life.granted(crate::token::hash("one"), validity, None, learned, 0.5);
+    assert_eq!(life.renewal(now(60, 60), true), None);
+    // The machine was paused from outside: boot time stood still.
+    let resumed = now(60, 8000);
+    assert!(!life.is_live(resumed));
+    assert_eq!(life.renewal(resumed, true), Some(Ask::Mint));
+    let nearly = now(60, 7100);
+    assert_eq!(life.renewal(nearly, true), Some(Ask::ExtendOrMint));
+}
+
+fn now(boot: u64, wall: i64) -> Now {
+    Now {
+        boot: Duration::from_secs(boot),
+        unix: START + wall,
+    }
 }
