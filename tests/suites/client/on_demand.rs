@@ -1,6 +1,6 @@
 //! An account of the configuration is loaded when it is needed.
 
-use sfkey_tests::support::{Sfkey, Stage, TestKey, binaries, stage::ACCOUNT};
+use sfkey_tests::support::{Home, Sfkey, Stage, StageSetup, TestKey, binaries, stage::ACCOUNT};
 
 use crate::bench::{configure, granted, key_file, run, shown};
 
@@ -73,6 +73,55 @@ fn nothing_is_loaded_when_told_not_to() {
         run(&stage, &["status", "--json"]).done().json()["account_count"],
         0
     );
+}
+
+/// The three commands that load on demand.
+const ASKING: [&[&str]; 3] = [
+    &["token", ACCOUNT],
+    &["exec", ACCOUNT, "--", "true"],
+    &["watch", ACCOUNT],
+];
+
+fn loaded_accounts(stage: &Stage) -> serde_json::Value {
+    run(stage, &["status", "--json"]).done().json()["account_count"].clone()
+}
+
+#[test]
+fn nothing_is_loaded_into_a_locked_agent() {
+    let stage = configured("");
+    let file = shown(
+        &stage
+            .home
+            .write("lock-passphrase", "correct horse battery staple"),
+    );
+    let _locked = run(&stage, &["lock", "--passphrase-file", &file]).done();
+    for line in ASKING {
+        let (error, _) = run(&stage, line).failed(5);
+        assert!(error.contains("locked"), "{line:?}: {error}");
+    }
+    let _unlocked = run(&stage, &["unlock", "--passphrase-file", &file]).done();
+    assert_eq!(loaded_accounts(&stage), 0);
+    assert_eq!(stage.sim.counters().asked, 0);
+}
+
+#[test]
+fn nothing_is_loaded_through_a_restricted_socket() {
+    let home = Home::new();
+    home.settings(&format!("[token_socket]\naccounts = [\"{ACCOUNT}\"]\n"));
+    let stage = StageSetup::default().home(home).empty();
+    let key = key_file(&stage);
+    configure(&stage, &key, "");
+    let socket = shown(&stage.home.token_socket());
+    for line in ASKING {
+        let line = [&["--socket", &socket], line].concat();
+        let (error, _) = run(&stage, &line).failed(4);
+        assert!(error.contains(ACCOUNT), "{line:?}: {error}");
+    }
+    assert_eq!(loaded_accounts(&stage), 0);
+    // The same call at the main socket is what loads it, and then the restricted one serves it.
+    let _token = run(&stage, &["token", ACCOUNT]).done();
+    let token = run(&stage, &["--socket", &socket, "token", ACCOUNT]).done();
+    assert_eq!(token.out().trim_end(), granted(&stage));
 }
 
 #[test]
