@@ -23,7 +23,7 @@ Examples:
 /// Where `--store-key` keeps a key.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum StoreKey {
-    /// The keyring of the desktop; where there is none, the kernel's, which forgets at reboot
+    // A description of its own would turn the whole help into its long form.
     Keyring,
 }
 

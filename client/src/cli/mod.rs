@@ -1,6 +1,6 @@
 //! What can be typed: here what all commands share, and one file a command for its arguments.
 
-mod add;
+pub(crate) mod add;
 mod audit;
 mod completions;
 mod config;

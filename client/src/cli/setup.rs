@@ -18,7 +18,7 @@ prints the clicks.
 
 The file of --answers is TOML. Its keys: account, org, app, login_url, audience, key, new_key, passphrase,
 no_passphrase, certificate, create, app_name, app_label, contact_email, permission_set, metadata_folder, consumer_key,
-consumer_secret, username, session_timeout, default. docs/salesforce-setup.md describes them.
+consumer_secret, username, store_key, session_timeout, default. docs/salesforce-setup.md describes them.
 
 Examples:
   sfkey setup

@@ -63,7 +63,7 @@ pub(super) async fn offer_removal(
         ));
         return Ok(());
     }
-    if !fs::symlink_metadata(file).is_ok_and(|found| found.is_file()) {
+    if !is_plain_file(file) {
         return Ok(());
     }
     let request = GetTokenRequest {
@@ -92,19 +92,29 @@ pub(super) async fn offer_removal(
         terminal.tell("It stays.");
         return Ok(());
     }
-    fs::remove_file(file).map_err(|error| {
-        Failure::new(
-            Cause::Io,
-            format!("cannot remove {shown}: {}", words(&error)),
-            "the key is in the keyring; remove the file by hand",
-        )
-    })?;
+    remove(file)?;
     terminal.tell("Removed.");
     Ok(())
 }
 
+/// Whether it is the file itself: of a link or a pipe nothing would be gained.
+pub(super) fn is_plain_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
+/// Removes the file of a key that is kept elsewhere now.
+pub(super) fn remove(file: &Path) -> Result<(), Failure> {
+    fs::remove_file(file).map_err(|error| {
+        Failure::new(
+            Cause::Io,
+            format!("cannot remove {}: {}", file.display(), words(&error)),
+            "the key is in the keyring; remove the file by hand",
+        )
+    })
+}
+
 /// The account that would be without a key if the file were gone.
-fn still_used_by(invocation: &Invocation<'_>, file: &Path) -> Result<Option<String>, Failure> {
+pub(super) fn still_used_by(invocation: &Invocation<'_>, file: &Path) -> Result<Option<String>, Failure> {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
     let this = real(file);
     let config = Config::read(&invocation.environment)?;

@@ -47,6 +47,12 @@ impl Keeping<'_> {
         self.keep(&item, into_bytes(key.to_pem()), |kept| is(key, kept))
     }
 
+    /// Keeps a consumer secret or a passphrase, and reads it back over a new connection.
+    pub(crate) fn secret(&self, kind: Kind, secret: &Zeroizing<Vec<u8>>) -> Result<Keeper, Failure> {
+        let item = Item::new(self.account, kind);
+        self.keep(&item, secret.clone(), |kept| kept == *secret)
+    }
+
     fn keep(
         &self,
         item: &Item,

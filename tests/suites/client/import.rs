@@ -7,7 +7,10 @@ use sfkey_tests::{
     support::{Canaries, Ran, Stage, StageSetup, Terminal, TestKey},
 };
 
-use crate::bench::{granted, key_file, run, shown, words};
+use crate::{
+    bench::{granted, key_file, run, shown, words},
+    desktop::{self, Desktop},
+};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -118,6 +121,57 @@ fn the_key_in_the_clear_is_removed_only_by_a_person_who_says_yes() {
         assert!(ran.out().starts_with("Imported prod: "), "{}", ran.out());
         assert_eq!(PathBuf::from(&key).exists(), stays, "{answer:?}");
     }
+}
+
+#[test]
+fn a_key_can_be_imported_into_the_keyring_and_its_file_removed() {
+    let test = "a_key_can_be_imported_into_the_keyring_and_its_file_removed";
+    if !desktop::is_possible(test) {
+        return;
+    }
+    let (stage, key) = with_logins();
+    let desktop = Desktop::start(&stage.home);
+    let mut terminal = Terminal::open();
+    let line = words(&["import", "--apply", "--store-key", "keyring"]);
+    let child = terminal
+        .sfkey(&stage.home, &line)
+        .variable("DBUS_SESSION_BUS_ADDRESS", &desktop.bus.address)
+        .start();
+    terminal.wait_for_next("Remove that file? [no]: ");
+    terminal.type_in("yes\n");
+    let ran = Ran::of(child).done();
+    assert!(ran.out().contains("the key is in the keyring"), "{}", ran.out());
+    assert!(!PathBuf::from(&key).exists());
+    assert_eq!(run(&stage, &["remove", "prod"]).code, 0);
+    let again = desktop.bus.sfkey(&stage, ["add", "prod"]).run();
+    assert_eq!(again.code, 0, "{again:?}");
+    let token = run(&stage, &["token", "prod"]);
+    assert_eq!(token.out().trim_end(), granted(&stage));
+}
+
+#[test]
+fn a_key_that_went_into_a_keyring_that_forgets_keeps_its_file() {
+    let test = "a_key_that_went_into_a_keyring_that_forgets_keeps_its_file";
+    if !desktop::is_possible(test) {
+        return;
+    }
+    let (stage, key) = with_logins();
+    let desktop = Desktop::with(&stage.home, &[], &[]);
+    let mut terminal = Terminal::open();
+    let keeps_it_open = terminal.device();
+    let ran = terminal
+        .sfkey(
+            &stage.home,
+            &words(&["import", "--apply", "--store-key", "keyring"]),
+        )
+        .variable("DBUS_SESSION_BUS_ADDRESS", &desktop.bus.address)
+        .run();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err().contains("lost at reboot"), "{ran:?}");
+    assert!(PathBuf::from(&key).exists());
+    terminal.type_in("\n");
+    drop(keeps_it_open);
+    assert!(!terminal.shown_to_the_end().contains("Remove"));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use sfkey_tests::{
     support::{Canaries, Ran, Stage, StageSetup, Terminal, TestKey, stage::ACCOUNT},
 };
 
-use crate::bench::{granted, key_file, run, shown, words};
+use crate::{
+    bench::{granted, key_file, run, shown, words},
+    desktop::{self, Desktop},
+};
 
 const CONSUMER_SECRET: &str = "F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7";
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -20,8 +23,17 @@ struct Dialogue {
 
 impl Dialogue {
     fn begin(stage: &Stage, line: &[&str]) -> Self {
+        Self::begin_with(stage, line, &[])
+    }
+
+    /// With these variables in its environment.
+    fn begin_with(stage: &Stage, line: &[&str], variables: &[(&str, &str)]) -> Self {
         let terminal = Terminal::open();
-        let child = terminal.sfkey(&stage.home, &words(line)).start();
+        let mut command = terminal.sfkey(&stage.home, &words(line));
+        for (name, value) in variables {
+            command = command.variable(name, *value);
+        }
+        let child = command.start();
         Self { terminal, child }
     }
 
@@ -418,6 +430,7 @@ fn an_interrupted_setup_goes_on_where_it_stopped_and_keeps_no_secret() {
     dialogue.answer("Consumer key", &stage.sim.app(0).consumer_key);
     dialogue.answer("Give it", "2");
     dialogue.answer("Consumer secret", CONSUMER_SECRET);
+    dialogue.answer("Change the consumer secret [yes]", "no");
     let canaries = Canaries::new()
         .and_key(TestKey::of_app())
         .and("consumer secret", CONSUMER_SECRET)
@@ -609,5 +622,139 @@ fn a_script_is_told_what_salesforce_says_and_leaves_no_account_behind() {
     assert!(
         !stage.home.path("config/sfkey/config.toml").exists(),
         "nothing is saved"
+    );
+}
+
+/// What setup has saved.
+fn saved(stage: &Stage) -> String {
+    fs::read_to_string(stage.home.path("config/sfkey/config.toml")).expect("written")
+}
+
+#[test]
+fn key_and_secret_go_into_the_keyring_of_whoever_wants_that_and_no_file_is_left() {
+    let test = "key_and_secret_go_into_the_keyring_of_whoever_wants_that_and_no_file_is_left";
+    if !desktop::is_possible(test) {
+        return;
+    }
+    let stage = org().empty();
+    let desktop = Desktop::start(&stage.home);
+    let bus = ("DBUS_SESSION_BUS_ADDRESS", desktop.bus.address.as_str());
+    let mut dialogue = Dialogue::begin_with(&stage, &["setup"], &[bus]);
+    let app = stage.sim.app(0);
+    let key = key_file(&stage);
+    for (question, text) in [
+        ("Name", ACCOUNT),
+        ("Which kind of org", "1"),
+        ("Which app", "2"),
+        ("My Domain, such as", &stage.sim.url()),
+        ("Which key", "1"),
+        ("Private key (a file)", &key),
+        ("The certificate that the app has", ""),
+        ("Username", &stage.sim.user(0).username),
+        ("Consumer key", &app.consumer_key),
+        // First another secret than the app's, which only introspection brings to light.
+        ("Give it", "3"),
+        ("Consumer secret (not shown)", CONSUMER_SECRET),
+        ("Change the consumer secret [yes]", ""),
+        ("Give it", "3"),
+        ("Consumer secret (not shown)", app.consumer_secret.expose()),
+        ("Keep it there [no]", "yes"),
+        ("Remove that file [no]", "yes"),
+    ] {
+        dialogue.answer(question, text);
+    }
+    dialogue.ends_well();
+    let config = saved(&stage);
+    assert!(
+        config.contains("key = \"keyring\"") && config.contains("consumer_secret = \"keyring\""),
+        "{config}"
+    );
+    let kept = |user: &str| desktop.secret(user).expect("kept");
+    assert_eq!(kept("prod/key"), TestKey::of_app().pkcs8_pem().as_bytes());
+    assert_eq!(
+        kept("prod/consumer_secret"),
+        app.consumer_secret.expose().as_bytes()
+    );
+    assert!(!std::path::Path::new(&key).exists());
+    let token = run(&stage, &["token", ACCOUNT, "--json"]).done().json();
+    assert_eq!(token["expiry_source"], "introspection");
+    for line in [["remove", ACCOUNT], ["add", ACCOUNT]] {
+        let ran = desktop.bus.sfkey(&stage, line).run();
+        assert_eq!(ran.code, 0, "{line:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_was_compared_is_saved_so_that_its_end_is_told_in_time() {
+    let stage = org().empty();
+    let certificate = shown(
+        &stage
+            .home
+            .write("app.crt", &TestKey::of_app().app_key().certificate_pem),
+    );
+    let mut dialogue = Dialogue::begin(&stage, &["setup"]);
+    dialogue.answer_all(&stage, &[("The certificate that the app has", &certificate)]);
+    dialogue.ends_well();
+    assert!(
+        saved(&stage).contains(&format!("certificate = \"{certificate}\"")),
+        "{}",
+        saved(&stage)
+    );
+}
+
+#[test]
+fn an_agent_is_started_for_whoever_has_none() {
+    let stage = org().empty();
+    let socket = shown(&stage.home.path("run/another/agent.sock"));
+    let more = "certificate = \"none\"\nconsumer_secret = \"none\"\ndefault = \"yes\"\n";
+    let file = shown(&stage.home.write("answers.toml", answers(&stage) + more));
+    let ca_file = shown(&stage.home.path("ca.pem"));
+    let line = ["--socket", &socket, "setup", "--answers", &file];
+    let mut dialogue = Dialogue::begin_with(&stage, &line, &[("SSL_CERT_FILE", &ca_file)]);
+    dialogue.answer("Start one now, which stays (sfkey-agent --daemon) [yes]", "");
+    dialogue.ends_well();
+    let token = run(&stage, &["--socket", &socket, "token", "ci"]).done();
+    assert_eq!(token.out().trim_end(), granted(&stage));
+    assert_eq!(run(&stage, &["--socket", &socket, "stop"]).code, 0);
+}
+
+#[test]
+fn a_script_keeps_its_key_in_the_keyring_and_hears_of_a_secret_that_is_of_no_use() {
+    let test = "a_script_keeps_its_key_in_the_keyring_and_hears_of_a_secret_that_is_of_no_use";
+    if !desktop::is_possible(test) {
+        return;
+    }
+    let stage = org().empty();
+    let desktop = Desktop::start(&stage.home);
+    stage.home.write("secret", CONSUMER_SECRET);
+    let more = "store_key = \"keyring\"\nconsumer_secret = \"file:secret\"\n";
+    let file = shown(&stage.home.write("answers.toml", answers(&stage) + more));
+    let line = ["setup", "--answers", &file, "--non-interactive"];
+    let ran = desktop.bus.sfkey(&stage, line).run();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.err()
+            .contains("Salesforce did not tell how long the token lives"),
+        "{ran:?}"
+    );
+    assert!(saved(&stage).contains("key = \"keyring\""), "{}", saved(&stage));
+    assert_eq!(
+        desktop.secret("ci/key").expect("kept"),
+        TestKey::of_app().pkcs8_pem().as_bytes()
+    );
+    assert!(
+        stage.home.path("server.key").exists(),
+        "nobody said that it may go"
+    );
+    desktop.lock();
+    let locked = desktop.bus.sfkey(&stage, line).run();
+    assert_eq!(locked.code, 1, "{locked:?}");
+    assert!(
+        locked.err().contains("error: the keyring is locked"),
+        "{locked:?}"
+    );
+    assert_eq!(
+        run(&stage, &["list", "--json"]).json()["accounts"],
+        serde_json::json!([])
     );
 }

@@ -22,19 +22,28 @@ use crate::{
     config::{AccountEntry, Config},
     exit::{Cause, Failure, words},
     keypair::{self, NewFile},
-    secrets::Reference,
+    secrets::{Keeper, Keeping, Reference, Terminal, keyring::Unlock},
 };
 
 /// The login hosts, which are audiences of the same name.
 const LOGIN_HOSTS: [&str; 2] = ["https://login.salesforce.com", "https://test.salesforce.com"];
 
+/// Where imported keys go.
+pub(super) enum Place {
+    /// Files below [`key_directory`], encrypted.
+    Files {
+        passphrase: Passphrase,
+        /// Where the passphrase can be read again; nothing when it is to be asked for.
+        passphrase_place: Option<Reference>,
+    },
+    Keyring,
+}
+
 /// What all logins of one import share.
 pub(super) struct Adoption<'a> {
     invocation: &'a Invocation<'a>,
     agent: Client,
-    passphrase: Passphrase,
-    /// Where the passphrase can be read again; nothing when it is to be asked for.
-    passphrase_place: Option<Reference>,
+    place: Place,
     /// Keys that are kept already, by their fingerprint: several logins may share one.
     kept: BTreeMap<String, PathBuf>,
 }
@@ -52,27 +61,22 @@ pub(super) fn key_directory(environment: &Environment) -> Result<PathBuf, Failur
 }
 
 impl<'a> Adoption<'a> {
-    pub(super) fn new(
-        invocation: &'a Invocation<'a>,
-        agent: Client,
-        (passphrase, passphrase_place): (Passphrase, Option<Reference>),
-    ) -> Self {
+    pub(super) fn new(invocation: &'a Invocation<'a>, agent: Client, place: Place) -> Self {
         Self {
             invocation,
             agent,
-            passphrase,
-            passphrase_place,
+            place,
             kept: BTreeMap::new(),
         }
     }
 
-    /// Imports one login; what was done, in a line.
+    /// Imports one login; what was done, in a line, and whether the key is kept for good.
     pub(super) async fn adopt(
         &mut self,
         account: &AccountName,
         login: &Login,
         key: &PrivateKey,
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, bool), Failure> {
         let Kind::Jwt {
             login_url,
             consumer_key,
@@ -85,7 +89,6 @@ impl<'a> Adoption<'a> {
             login_url: Some(login_url.clone()),
             consumer_key: Some(consumer_key.clone()),
             username: Some(login.username.clone()),
-            passphrase: self.passphrase_place.clone(),
             ..AccountEntry::default()
         };
         self.refuse_another(account, &entry)?;
@@ -93,15 +96,45 @@ impl<'a> Adoption<'a> {
             .prove(account, &entry, key)
             .await?
             .filter(|audience| audience != login_url);
-        let path = self.keep(account, key)?;
-        entry.key = Some(Reference::File(path.clone()));
+        let (kept, is_persistent) = match &self.place {
+            Place::Keyring => {
+                let keeper = self.keep_in_keyring(account, key)?;
+                entry.key = Some(Reference::Keyring);
+                ("in the keyring".to_owned(), keeper.is_persistent())
+            }
+            Place::Files { passphrase_place, .. } => {
+                entry.passphrase = passphrase_place.clone();
+                let path = self.keep(account, key)?;
+                let kept = format!("encrypted in {}", path.display());
+                entry.key = Some(Reference::File(path));
+                (kept, true)
+            }
+        };
         let config = Config::save(&self.invocation.environment, account, &entry, false)?;
-        Ok(format!(
-            "Imported {account}: Salesforce issued a token for {}; the key is encrypted in {}, the account in {}",
+        let told = format!(
+            "Imported {account}: Salesforce issued a token for {}; the key is {kept}, the account in {}",
             login.username,
-            path.display(),
             config.display()
-        ))
+        );
+        Ok((told, is_persistent))
+    }
+
+    fn keep_in_keyring(&self, account: &AccountName, key: &PrivateKey) -> Result<Keeper, Failure> {
+        let keeping = Keeping {
+            account,
+            replace: false,
+            unlock: match Terminal::open() {
+                Some(_) => Unlock::Ask,
+                None => Unlock::Never,
+            },
+            environment: &self.invocation.environment,
+            output: self.invocation.output,
+        };
+        let keeper = keeping.key(key)?;
+        if let Some(caution) = keeper.caution() {
+            self.invocation.output.warn(&caution);
+        }
+        Ok(keeper)
     }
 
     /// An account of this name that is configured with another identity stays as it is.
@@ -182,6 +215,9 @@ impl<'a> Adoption<'a> {
 
     /// Keeps the key encrypted, and reads it back before anybody thinks of removing the other file.
     fn keep(&mut self, account: &AccountName, key: &PrivateKey) -> Result<PathBuf, Failure> {
+        let Place::Files { passphrase, .. } = &self.place else {
+            unreachable!("only files come here")
+        };
         let fingerprint = key.spki_fingerprint();
         if let Some(path) = self.kept.get(&fingerprint) {
             return Ok(path.clone());
@@ -200,29 +236,29 @@ impl<'a> Adoption<'a> {
             .mode(0o700)
             .create(&directory)
             .map_err(|error| unwritten(words(&error)))?;
-        if !self.is_there(&path, key) {
+        if !is_there(&path, passphrase, key) {
             let pem = key
-                .to_encrypted_pem(&self.passphrase)
+                .to_encrypted_pem(passphrase)
                 .map_err(|error| unwritten(words(&error)))?;
             keypair::create(&[NewFile {
                 path: &path,
                 content: pem.as_bytes(),
                 mode: 0o600,
             }])?;
-            if !self.is_there(&path, key) {
+            if !is_there(&path, passphrase, key) {
                 return Err(unwritten("what was written is not the key".to_owned()));
             }
         }
         self.kept.insert(fingerprint, path.clone());
         Ok(path)
     }
+}
 
-    /// Whether the file holds this key, under this passphrase.
-    fn is_there(&self, path: &Path, key: &PrivateKey) -> bool {
-        KeyFile::read(path)
-            .and_then(|file| file.decode(Some(&self.passphrase)))
-            .is_ok_and(|there| *there.pkcs1_der() == *key.pkcs1_der())
-    }
+/// Whether the file holds this key, under this passphrase.
+fn is_there(path: &Path, passphrase: &Passphrase, key: &PrivateKey) -> bool {
+    KeyFile::read(path)
+        .and_then(|file| file.decode(Some(passphrase)))
+        .is_ok_and(|there| *there.pkcs1_der() == *key.pkcs1_der())
 }
 
 /// The audiences that an app may want behind this host, the one that the sf CLI uses first.

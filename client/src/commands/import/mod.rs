@@ -20,7 +20,7 @@ use sfkey::{
 };
 
 use self::{
-    adopt::Adoption,
+    adopt::{Adoption, Place},
     logins::{Kind, Login},
 };
 use super::{Invocation, here, keygen};
@@ -75,13 +75,20 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: ImportArgs) -> Result
         return show(invocation, &directory, &candidates);
     }
     let agent = invocation.connect_trusted().await?;
-    let mut adoption = Adoption::new(invocation, agent, new_passphrase(invocation, &args)?);
+    let mut adoption = Adoption::new(invocation, agent, place(invocation, &args)?);
     let mut reports = Vec::new();
     let mut failed = None;
+    // Keys whose files stay, for what they were put into forgets them.
+    let mut passing = BTreeSet::new();
     for candidate in &candidates {
         let (outcome, detail) = match (&candidate.account, &candidate.found) {
             (Some(account), Found::Key(key)) => match adoption.adopt(account, &candidate.login, key).await {
-                Ok(told) => ("imported", told),
+                Ok((told, is_persistent)) => {
+                    if let (Kind::Jwt { key, .. }, false) = (&candidate.login.kind, is_persistent) {
+                        passing.insert(key.clone());
+                    }
+                    ("imported", told)
+                }
                 Err(failure) => {
                     let told = failure.message_with_raw_text();
                     failed = Some(among_others(invocation, failed, failure.about(account)));
@@ -100,7 +107,7 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: ImportArgs) -> Result
         reports.push(report(candidate, outcome, Some(detail)));
     }
     if !invocation.output.is_json() {
-        offer_removal(invocation, &candidates, &reports)?;
+        offer_removal(invocation, &candidates, &reports, &passing)?;
     }
     match failed {
         Some(failure) => Err(failure),
@@ -249,13 +256,16 @@ fn show(invocation: &Invocation<'_>, directory: &Path, candidates: &[Candidate])
     invocation.output.lines(&lines, &Reports { accounts: reports })
 }
 
-/// What the stored keys are encrypted under.
-fn new_passphrase(
-    invocation: &Invocation<'_>,
-    args: &ImportArgs,
-) -> Result<(Passphrase, Option<Reference>), Failure> {
+/// Where the keys go, and what they are encrypted under there.
+fn place(invocation: &Invocation<'_>, args: &ImportArgs) -> Result<Place, Failure> {
+    if args.store_key.is_some() {
+        return Ok(Place::Keyring);
+    }
     let Some(file) = &args.passphrase_file else {
-        return Ok((keygen::choose_passphrase("the keys that are imported")?, None));
+        return Ok(Place::Files {
+            passphrase: keygen::choose_passphrase("the keys that are imported")?,
+            passphrase_place: None,
+        });
     };
     let reference = Reference::file(file, &here()?, &invocation.environment);
     let read = secrets::read(
@@ -265,7 +275,10 @@ fn new_passphrase(
         &invocation.environment,
         invocation.output,
     )?;
-    Ok((Passphrase::new(read), Some(reference)))
+    Ok(Place::Files {
+        passphrase: Passphrase::new(read),
+        passphrase_place: Some(reference),
+    })
 }
 
 /// Offers to remove each key file in the clear of which every login was imported. It takes a person who says yes.
@@ -273,6 +286,7 @@ fn offer_removal(
     invocation: &Invocation<'_>,
     candidates: &[Candidate],
     reports: &[Report],
+    passing: &BTreeSet<PathBuf>,
 ) -> Result<(), Failure> {
     let outcome_of = |key: &Path, imported: bool| {
         reports.iter().any(|report| {
@@ -285,7 +299,7 @@ fn offer_removal(
             Kind::Jwt { key, .. } => Some(key.clone()),
             Kind::Other(_) => None,
         })
-        .filter(|key| outcome_of(key, true) && !outcome_of(key, false))
+        .filter(|key| outcome_of(key, true) && !outcome_of(key, false) && !passing.contains(key))
         .collect();
     let terminal = Terminal::open();
     for key in keys {

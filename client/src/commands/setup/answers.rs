@@ -78,6 +78,8 @@ fields! {
     ConsumerSecret = "consumer_secret",
     /// Salesforce username.
     Username = "username",
+    /// Where the key is kept once it works: `file`, where it is, or `keyring`.
+    StoreKey = "store_key",
     /// Session timeout of the app's policy.
     SessionTimeout = "session_timeout",
     /// Whether it is the account that is meant when none is named.
@@ -98,6 +100,9 @@ pub(super) const ORGS: [&str; 4] = ["production", "sandbox", "site", "other"];
 pub(super) const METADATA: &str = "metadata";
 /// The other way to make an app.
 pub(super) const CLICKS: &str = "clicks";
+
+/// For `store_key`, and for a field that takes a reference: the keyring.
+pub(super) const KEYRING: &str = "keyring";
 
 /// For a field that takes a reference: whoever loads the key is asked.
 pub(super) const ASK: &str = "ask";
@@ -135,6 +140,7 @@ impl Field {
             Self::App => one_of(text, &[NEW_APP, EXTERNAL_CLIENT_APP, CONNECTED_APP]),
             Self::Create => one_of(text, &[METADATA, CLICKS]),
             Self::NoPassphrase | Self::AppReady | Self::Default => one_of(text, &["yes", "no"]),
+            Self::StoreKey => one_of(text, &["file", KEYRING]),
             Self::LoginUrl | Self::Audience => org::url(text).map_err(|refused| refused.to_string()),
             Self::Passphrase if text == ASK => kept(text.to_owned()),
             Self::ConsumerSecret | Self::Certificate if text == NONE => kept(text.to_owned()),

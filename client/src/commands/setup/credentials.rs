@@ -7,13 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     Walk,
     answers::{CONNECTED_APP, Field, METADATA, NEW_APP, NONE},
 };
 use crate::{
     exit::{Cause, Failure, words},
-    secrets::Reference,
+    secrets::{Reference, keyring::Kind},
 };
 
 impl Walk<'_> {
@@ -96,7 +98,11 @@ impl Walk<'_> {
              it, it goes by the session timeout. No token needs it.",
         );
         let in_file = format!("yes, in a file that only you can read: {}", path.display());
-        let chosen = interview.choose("Give it", &["no", &in_file], 0)?;
+        let mut ways = vec!["no", &in_file];
+        if self.keyring_lasts() {
+            ways.push("yes, in the keyring");
+        }
+        let chosen = interview.choose("Give it", &ways, 0)?;
         if chosen == 0 {
             self.answers.set(Field::ConsumerSecret, NONE);
             return self.ask_for_the_session_timeout();
@@ -106,21 +112,30 @@ impl Walk<'_> {
             self.answers.set(Field::ConsumerSecret, NONE);
             return Ok(());
         };
-        let kept = secret.trim_ascii();
-        write_secret(&path, kept).map_err(|error| {
-            Failure::new(
-                Cause::Io,
-                format!(
-                    "cannot keep the consumer secret in {}: {}",
-                    path.display(),
-                    words(&error)
-                ),
-                "see that the directory is yours and can be written to",
-            )
-        })?;
-        self.answers
-            .set(Field::ConsumerSecret, Reference::File(path).to_string());
+        let kept = Zeroizing::new(secret.trim_ascii().to_vec());
+        let reference = match chosen {
+            1 => secret_into_file(path, &kept),
+            _ => self.secret_into_keyring(&kept),
+        };
+        match reference {
+            Ok(reference) => self.answers.set(Field::ConsumerSecret, reference.to_string()),
+            Err(failure) => {
+                for line in failure.lines(false) {
+                    interview.say(&line);
+                }
+                return self.ask_for_the_consumer_secret();
+            }
+        }
         Ok(())
+    }
+
+    fn secret_into_keyring(&self, secret: &Zeroizing<Vec<u8>>) -> Result<Reference, Failure> {
+        let account = self.account()?;
+        let keeper = self
+            .keeping(&account, true)
+            .secret(Kind::ConsumerSecret, secret)?;
+        self.caution(&keeper);
+        Ok(Reference::Keyring)
     }
 
     fn ask_for_the_session_timeout(&mut self) -> Result<(), Failure> {
@@ -143,6 +158,21 @@ impl Walk<'_> {
                 Err(why) => interview.say(&format!("  Not taken: {why}.")),
             }
         }
+    }
+}
+
+fn secret_into_file(path: PathBuf, secret: &[u8]) -> Result<Reference, Failure> {
+    match write_secret(&path, secret) {
+        Ok(()) => Ok(Reference::File(path)),
+        Err(error) => Err(Failure::new(
+            Cause::Io,
+            format!(
+                "cannot keep the consumer secret in {}: {}",
+                path.display(),
+                words(&error)
+            ),
+            "see that the directory is yours and can be written to",
+        )),
     }
 }
 

@@ -10,18 +10,22 @@
 //! new_key      a key pair of its own for the account
 //! app          step 5: the app, as metadata or as clicks
 //! credentials  steps 4 and 6: the user, the consumer key and secret
+//! agent        the agent, started where none runs
 //! verify       step 7: load, mint, explain, mend
 //! mend         what a refusal calls for                                 (pure)
+//! keep         the key into the keyring
 //! ```
 //!
 //! Every step passes over what is known already. So an answers file, an interrupted setup and an account that is
 //! configured all go the same way, and only what is missing is asked.
 
 mod account;
+mod agent;
 mod answers;
 mod app;
 mod credentials;
 mod interview;
+mod keep;
 mod key;
 mod mend;
 mod new_key;
@@ -30,6 +34,7 @@ mod state;
 mod verify;
 
 use std::{
+    cell::OnceCell,
     env,
     fs::File,
     io::{ErrorKind, Read},
@@ -39,7 +44,6 @@ use std::{
 
 use serde::Serialize;
 use sfkey::{
-    Client,
     keyfile::PrivateKey,
     proto::{AccountName, v1::Token},
 };
@@ -82,6 +86,8 @@ struct Walk<'a> {
     waited: Option<Token>,
     /// Whether the terminal can write over a line.
     redraws: bool,
+    /// Whether there is a keyring that keeps things for good, once that was asked.
+    keyring_lasts: OnceCell<bool>,
 }
 
 pub(super) async fn run(invocation: &Invocation<'_>, args: SetupArgs) -> Result<(), Failure> {
@@ -94,9 +100,20 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: SetupArgs) -> Result<
     walk.consumer_key_and_secret()?;
     let agent = walk.agent().await?;
     let token = walk.verified(&agent).await?;
+    let token = walk.introspected(&agent, token).await?;
+    let spare = match walk.keep_the_key() {
+        Ok(spare) => spare,
+        Err(failure) => {
+            walk.unload(&agent).await;
+            return Err(failure);
+        }
+    };
     let saved = walk.save()?;
     if let Some(state) = &walk.state {
         state.forget()?;
+    }
+    if let Some(file) = spare {
+        walk.offer_removal(&file)?;
     }
     walk.tell(&token, &saved)
 }
@@ -138,6 +155,7 @@ impl<'a> Walk<'a> {
             patience: Duration::from_secs(args.wait.unwrap_or(0).into()),
             waited: None,
             redraws: env::var_os("TERM").is_some_and(|terminal| !terminal.is_empty() && terminal != "dumb"),
+            keyring_lasts: OnceCell::new(),
         };
         if let Some(name) = &args.name {
             walk.answers.set(Field::Account, name.as_str());
@@ -261,24 +279,6 @@ impl<'a> Walk<'a> {
             .join(self.invocation.environment.expand(path))
             .display()
             .to_string()
-    }
-
-    /// Connects to the agent; when none runs, waits until the user has started one.
-    async fn agent(&self) -> Result<Client, Failure> {
-        loop {
-            let unreachable = match self.invocation.connect_trusted().await {
-                Ok(agent) => return Ok(agent),
-                Err(failure) if !failure.is_without_agent() => return Err(failure),
-                Err(failure) => failure,
-            };
-            let Some(interview) = &self.interview else {
-                return Err(unreachable);
-            };
-            for line in unreachable.lines(false) {
-                interview.say(&line);
-            }
-            interview.enter("\nThe agent holds the key and asks Salesforce. Start it in another terminal, then press Enter: ")?;
-        }
     }
 
     /// Tells what was achieved.

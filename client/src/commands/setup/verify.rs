@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use sfkey::{
     Client,
-    proto::v1::{AccountSpec, GetTokenRequest, Token},
+    proto::v1::{AccountSpec, ExpirySource, GetTokenRequest, Token},
 };
 
 use super::{
@@ -50,6 +50,34 @@ impl Walk<'_> {
             if let Some(token) = self.waited.take() {
                 return Ok(token);
             }
+        }
+    }
+
+    /// A consumer secret that is of no use is told, and can be mended: with the right one Salesforce says how long the
+    /// token lives.
+    pub(super) async fn introspected(&mut self, agent: &Client, token: Token) -> Result<Token, Failure> {
+        const WHY: &str = "Salesforce did not tell how long the token lives, though there is a consumer secret: it is not \
+                           this app's, or the app may not introspect. So the session timeout is taken for it.";
+        let mut token = token;
+        loop {
+            let is_told = !matches!(
+                token.expiry_source(),
+                ExpirySource::SessionTimeout | ExpirySource::Assumed | ExpirySource::Unspecified
+            );
+            if is_told || self.reference(Field::ConsumerSecret)?.is_none() {
+                return Ok(token);
+            }
+            let Some(interview) = &self.interview else {
+                self.invocation.output.warn(WHY);
+                return Ok(token);
+            };
+            interview.say(&format!("\n{WHY}"));
+            if !interview.yes("Change the consumer secret", true)? {
+                return Ok(token);
+            }
+            self.change(Field::ConsumerSecret)?;
+            self.keep()?;
+            token = self.verified(agent).await?;
         }
     }
 
@@ -113,7 +141,7 @@ impl Walk<'_> {
     }
 
     /// An account that does not work is of no use to anybody.
-    async fn unload(&mut self, agent: &Client) {
+    pub(super) async fn unload(&mut self, agent: &Client) {
         if !self.loaded {
             return;
         }
@@ -239,7 +267,7 @@ impl Walk<'_> {
     }
 
     /// Asks for one answer again.
-    fn change(&mut self, field: Field) -> Result<(), Failure> {
+    pub(super) fn change(&mut self, field: Field) -> Result<(), Failure> {
         let before = self.answers.forget(field);
         match field {
             Field::Key => {
@@ -340,6 +368,9 @@ impl Walk<'_> {
             key: self.reference(Field::Key)?,
             passphrase: self.reference(Field::Passphrase)?,
             consumer_secret: self.reference(Field::ConsumerSecret)?,
+            certificate: text(Field::Certificate)
+                .filter(|path| path != NONE)
+                .map(PathBuf::from),
             session_timeout: self.session_timeout(),
             ..AccountEntry::default()
         };

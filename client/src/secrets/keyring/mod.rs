@@ -203,6 +203,16 @@ impl<'a> Keyring<'a> {
         }
     }
 
+    /// Whether there is a Secret Service with a collection that is stored, locked or not.
+    pub(crate) fn is_lasting(&self) -> bool {
+        let asked = self.in_time(|bus, _, _| match bus.map(|bus| service::is_lasting(&bus)) {
+            Ok(Ok(lasting)) => Ok(lasting),
+            Ok(Err(service::Trouble::Known(error))) => Err(error),
+            Ok(Err(service::Trouble::Absent(_))) | Err(_) => Ok(false),
+        });
+        asked.unwrap_or(false)
+    }
+
     /// Reads an item.
     pub(crate) fn read(&self, item: &Item) -> Result<Found, KeyringError> {
         let item = item.clone();

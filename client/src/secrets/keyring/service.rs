@@ -96,6 +96,17 @@ pub(super) fn address(environment: &Environment) -> Result<String, String> {
         .ok_or_else(|| "the session bus is not a socket on this machine".to_owned())
 }
 
+/// Whether the default collection is one that is stored.
+pub(super) fn is_lasting(bus: &str) -> Result<bool, Trouble> {
+    block_on(async {
+        let visit = Visit::begin(Unlock::Never, &|| {});
+        let service = visit.service(bus).await?;
+        let collection = visit.collection(&service).await?;
+        let keeper = visit.keeper(&service, &collection.collection_path).await?;
+        Ok(keeper == Keeper::Collection)
+    })
+}
+
 /// Reads an item. `prompting` is called when the user is shown a prompt.
 pub(super) fn read(bus: &str, item: &Item, unlock: Unlock, prompting: &dyn Fn()) -> Result<Found, Trouble> {
     block_on(async {
