@@ -358,6 +358,8 @@ fn through_the_kernel(test: &str, stage: &Stage, bus: Option<&str>, name: &OwnNa
     line.extend(words(&["--store-key", "keyring", "--save"]));
     let mut terminal = Terminal::open();
     let keeps_it_open = terminal.device();
+    // Should there be an offer after all, it is answered and does not wait for ever.
+    terminal.type_in("\n\n");
     let sfkey = |line: &[String]| {
         let command = terminal.sfkey(&stage.home, line);
         match bus {
@@ -378,7 +380,6 @@ fn through_the_kernel(test: &str, stage: &Stage, bus: Option<&str>, name: &OwnNa
     assert!(loaded.err().contains("lost at reboot"), "{loaded:?}");
     assert!(Path::new(&key).exists());
     drop(keeps_it_open);
-    terminal.type_in("");
     let shown = terminal.shown_to_the_end();
     assert!(
         !shown.contains("Remove"),
@@ -424,7 +425,9 @@ fn a_keyring_with_nothing_but_its_session_collection_forgets_and_that_is_said() 
     // Nobody has logged in: there is no login keyring, and none is the default.
     let desktop = Desktop::with(&stage.home, &[], &[]);
     let key = key_file(&stage);
-    let terminal = Terminal::open();
+    let mut terminal = Terminal::open();
+    let keeps_it_open = terminal.device();
+    terminal.type_in("\n");
     let stored = terminal
         .sfkey(&stage.home, &storing(&stage, &key, &["--save"]))
         .variable("DBUS_SESSION_BUS_ADDRESS", &desktop.bus.address)
@@ -435,6 +438,12 @@ fn a_keyring_with_nothing_but_its_session_collection_forgets_and_that_is_said() 
         "{stored:?}"
     );
     assert!(Path::new(&key).exists());
+    drop(keeps_it_open);
+    let shown = terminal.shown_to_the_end();
+    assert!(
+        !shown.contains("Remove"),
+        "a key that a logout takes keeps its file: {shown}"
+    );
     let _removed = run(&stage, &["remove", ACCOUNT]).done();
     let loaded = desktop.bus.sfkey(&stage, ["add", ACCOUNT]).run();
     assert_eq!(loaded.code, 0, "{loaded:?}");
