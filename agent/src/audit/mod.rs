@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     agent::Agent,
     limits::{AUDIT_QUEUE, AUDIT_TIME},
-    peer::{Peer, Process},
+    peer::{Peer, Process, Seen},
     token,
 };
 
@@ -73,6 +73,13 @@ enum Message {
 struct Event {
     subject: Subject,
     process: Option<Process>,
+}
+
+/// What happened, and what was seen of the process. It holds no descriptor of the process, of which there can be many.
+#[derive(Debug)]
+struct Looked {
+    subject: Subject,
+    seen: Seen,
 }
 
 /// A record was required and could not be written.
@@ -220,6 +227,17 @@ impl Event {
             process: peer.process().cloned(),
         }
     }
+
+    fn look(self, owner: u32) -> Looked {
+        let seen = self
+            .process
+            .map(|process| process.look(owner))
+            .unwrap_or_default();
+        Looked {
+            subject: self.subject,
+            seen,
+        }
+    }
 }
 
 /// The first 16 hexadecimal digits of the token's SHA-256: enough to find it again, nothing to log in with.
@@ -231,7 +249,7 @@ fn fingerprint(access_token: &str) -> String {
 /// The owner of the file.
 struct Task {
     destinations: Destinations,
-    window: Window<Event>,
+    window: Window,
     owner: u32,
     agent: Arc<Agent>,
 }
@@ -270,10 +288,12 @@ impl Task {
     async fn take(&mut self, event: Event) -> bool {
         let key = self.window.key(&event.subject);
         let now = self.agent.clock.now().boot;
-        if !self.window.note(&key, &event, now) {
+        let owner = self.owner;
+        let again = || event.clone().look(owner);
+        if !self.window.note(&key, again, now) {
             return true;
         }
-        let written = self.write(&event, 1).await;
+        let written = self.write(&event.look(owner), 1).await;
         if !written {
             // The same again is not one of which a record exists.
             self.window.forget(&key);
@@ -293,13 +313,8 @@ impl Task {
         self.window.next_end().map(|end| end.saturating_sub(now))
     }
 
-    async fn write(&mut self, event: &Event, count: u64) -> bool {
-        let seen = event
-            .process
-            .as_ref()
-            .map(|process| process.look(self.owner))
-            .unwrap_or_default();
-        let line = Line::new(self.agent.clock.now().unix, &event.subject, &seen, count);
+    async fn write(&mut self, event: &Looked, count: u64) -> bool {
+        let line = Line::new(self.agent.clock.now().unix, &event.subject, &event.seen, count);
         if self.destinations.log {
             line.log();
         }

@@ -3,14 +3,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    Event,
+    Looked,
     record::{Decision, Subject},
 };
 use crate::limits::{AUDIT_WINDOW, MAX_AUDIT_DENIALS_PER_UID, MAX_AUDIT_SUBJECTS};
 
 /// Holds what was recorded within the last [`AUDIT_WINDOW`].
 #[derive(Debug)]
-pub(super) struct Window<E = Event> {
+pub(super) struct Window<E = Looked> {
     open: HashMap<Subject, Sum<E>>,
 }
 
@@ -19,7 +19,8 @@ struct Sum<E> {
     ends: Duration,
     /// How often it happened since its own record.
     more: u64,
-    last: E,
+    /// What is told of those: the first of them.
+    again: Option<E>,
 }
 
 impl<E> Default for Window<E> {
@@ -28,7 +29,7 @@ impl<E> Default for Window<E> {
     }
 }
 
-impl<E: Clone> Window<E> {
+impl<E> Window<E> {
     /// What counts as the same. Denials of one user that differ too often, in names or processes, count as one.
     pub(super) fn key(&self, subject: &Subject) -> Subject {
         if subject.decision == Decision::Granted || self.open.contains_key(subject) {
@@ -47,23 +48,22 @@ impl<E: Clone> Window<E> {
     }
 
     /// Whether the event gets a record of its own now; else it is counted.
-    pub(super) fn note(&mut self, key: &Subject, event: &E, now: Duration) -> bool {
+    pub(super) fn note(&mut self, key: &Subject, event: impl FnOnce() -> E, now: Duration) -> bool {
         if let Some(sum) = self.open.get_mut(key)
             && now < sum.ends
         {
             sum.more += 1;
-            sum.last = event.clone();
+            sum.again.get_or_insert_with(event);
             return false;
         }
         if self.open.len() < MAX_AUDIT_SUBJECTS {
-            let sum = Sum {
-                ends: now + AUDIT_WINDOW,
-                more: 0,
-                last: event.clone(),
-            };
             // One that has ended and was not told yet goes on being counted.
-            let more = self.open.get(key).map_or(0, |old| old.more);
-            self.open.insert(key.clone(), Sum { more, ..sum });
+            let (more, again) = self
+                .open
+                .remove(key)
+                .map_or((0, None), |old| (old.more, old.again));
+            let ends = now + AUDIT_WINDOW;
+            self.open.insert(key.clone(), Sum { ends, more, again });
         }
         true
     }
@@ -90,8 +90,8 @@ impl<E: Clone> Window<E> {
 
     fn close(&mut self, ended: impl Fn(&Sum<E>) -> bool) -> Vec<(E, u64)> {
         let closed = self.open.extract_if(|_, sum| ended(sum));
-        let told = closed.filter(|(_, sum)| sum.more > 0);
-        told.map(|(_, sum)| (sum.last, sum.more)).collect()
+        let told = closed.filter_map(|(_, sum)| Some((sum.again?, sum.more)));
+        told.collect()
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     /// Notes it under its key.
     fn note(window: &mut Window<u32>, subject: &Subject, event: u32, second: u64) -> bool {
         let key = window.key(subject);
-        window.note(&key, &event, Duration::from_secs(second))
+        window.note(&key, || event, Duration::from_secs(second))
     }
 
     #[test]
