@@ -5,6 +5,7 @@
 //! printed and not judged; that it is served while the attack stands is.
 
 mod siege;
+mod soak;
 
 use std::{net::Shutdown, os::unix::net::UnixStream, path::Path};
 

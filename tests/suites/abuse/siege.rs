@@ -13,7 +13,7 @@ use sfkey_tests::support::{
 const MOST: u64 = 64 * 1024;
 
 /// How far from its idle size it may be afterwards, in KiB: what the allocator keeps.
-const MARGIN: u64 = 4 * 1024;
+pub(crate) const MARGIN: u64 = 4 * 1024;
 
 /// Descriptors that a test keeps for itself.
 const KEPT: u64 = 500;
@@ -43,10 +43,10 @@ pub(crate) struct Siege {
 
 /// What the agent takes when nobody does anything.
 #[derive(Clone, Copy, Debug)]
-struct Size {
-    resident: u64,
+pub(crate) struct Size {
+    pub(crate) resident: u64,
     /// Only root sees them.
-    descriptors: Option<usize>,
+    pub(crate) descriptors: Option<usize>,
 }
 
 impl Siege {
@@ -145,7 +145,7 @@ impl Siege {
     }
 }
 
-fn size(stage: &Stage) -> Size {
+pub(crate) fn size(stage: &Stage) -> Size {
     Size {
         resident: stage.agent.memory().0,
         descriptors: geteuid().is_root().then(|| stage.agent.descriptors()),

@@ -174,7 +174,12 @@ async fn hours(hours: u32, regrant: Regrant, secret: bool) -> (u32, u32) {
     let org = Org::new(regrant);
     let (accounts, _locked) = accounts(&org, 1, secret);
     let mut waited = 0;
-    for _ in 0..hours * 3600 {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut usual = 0;
+    for second in 0..hours * 3600 {
+        if second == 2 * 3600 {
+            usual = tasks();
+        }
         let asked = Instant::now();
         let token = accounts[0]
             .token(name(), Need::new(None, false))
@@ -187,6 +192,11 @@ async fn hours(hours: u32, regrant: Regrant, secret: bool) -> (u32, u32) {
         );
         tokio::time::sleep_until(asked + Duration::from_secs(1)).await;
     }
+    assert!(
+        tasks() <= usual,
+        "{usual} tasks after two hours, and {} at the end",
+        tasks()
+    );
     let logins = org.state().logins;
     (waited, logins)
 }
