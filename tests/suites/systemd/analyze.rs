@@ -35,6 +35,13 @@ fn installed(folder: &str) -> TempDir {
     place
 }
 
+/// The drop-in for a program that asks, in its place.
+fn with_confirm(place: &TempDir) {
+    let folder = place.path().join("sfkey-agent.service.d");
+    fs::create_dir(&folder).expect("created");
+    fs::copy(sources().join("user/confirm.conf"), folder.join("confirm.conf")).expect("copied");
+}
+
 fn is_there(test: &str) -> bool {
     let there = Path::new("/usr/bin/systemd-analyze").exists();
     if !there {
@@ -79,6 +86,24 @@ fn systemd_finds_nothing_to_say_about_the_units() {
         // It ends with 0 even when it does not know a key.
         assert_eq!((done, complaints.as_str()), (true, ""), "{folder}");
     }
+}
+
+#[test]
+fn systemd_finds_nothing_to_say_about_the_drop_in_for_a_program_that_asks() {
+    if !is_there("systemd_finds_nothing_to_say_about_the_drop_in_for_a_program_that_asks") {
+        return;
+    }
+    let place = installed("user");
+    with_confirm(&place);
+    let line = [
+        "verify",
+        "--man=no",
+        "--recursive-errors=no",
+        "--user",
+        "./sfkey-agent.service",
+    ];
+    let (done, _, complaints) = analyze(&place, &line);
+    assert_eq!((done, complaints.as_str()), (true, ""));
 }
 
 /// The exposure level in tenths, as `systemd-analyze security` ends with it.

@@ -4,7 +4,7 @@ use std::{fs, process::Child};
 
 use sfkey_tests::{
     sim::{Config, Fault, FaultRule, Simulator},
-    support::{Ran, TestKey},
+    support::{Ran, TestKey, home},
 };
 
 use crate::nest::{INSIDE, Manager, Place, tell_refused};
@@ -144,6 +144,44 @@ fn the_first_call_starts_the_agent_which_does_its_full_job_in_its_sandbox() {
     let next = manager.sfkey(&["status", "--json"]).done().json();
     assert_ne!(next["pid"], status["pid"]);
     tell_refused(test, &scene.refused);
+}
+
+#[test]
+fn a_program_that_asks_finds_the_display_with_the_drop_in_and_not_without() {
+    let test = "a_program_that_asks_finds_the_display_with_the_drop_in_and_not_without";
+    let Some(scene) = Scene::open(test, "") else {
+        return;
+    };
+    let (manager, place) = (&scene.manager, scene.manager.place());
+    let script = "#!/bin/sh\n[ \"$DISPLAY\" = :7 ] && [ -e /tmp/.X11-unix/X7 ]\n";
+    place.write("askpass", script);
+    home::set_mode(&place.path("askpass"), 0o755);
+    let settings = format!("askpass = \"{INSIDE}/askpass\"\n[accounts.prod.policy]\nconfirm = \"always\"\n");
+    place.write("home/.config/sfkey/agent.toml", settings);
+    let _socket = manager
+        .run(&["install", "-D", "/dev/null", "/tmp/.X11-unix/X7"])
+        .done();
+    let import = [
+        "env",
+        "DISPLAY=:7",
+        "systemctl",
+        "--user",
+        "import-environment",
+        "DISPLAY",
+    ];
+    let _imported = manager.run(&import).done();
+    scene.add();
+    let (error, _) = manager.sfkey(&["token", "prod"]).failed(6);
+    assert!(error.contains("the user said no"), "{error}");
+    let relaxed = include_str!("../../../systemd/user/confirm.conf");
+    place.drop_in(SERVICE, "confirm", relaxed);
+    let _reloaded = manager.systemctl(&["daemon-reload"]).done();
+    let _restarted = manager.systemctl(&["restart", SERVICE]).done();
+    scene.add();
+    let token = manager.sfkey(&["token", "prod"]);
+    assert_eq!(token.code, 0, "{token:?}");
+    let status = manager.sfkey(&["status", "--json"]).done().json();
+    assert_eq!(status["memory_protection"], "memfd_secret", "{status}");
 }
 
 #[test]
