@@ -36,6 +36,9 @@ pub const CONNECTION_BYTES: usize = 32 * 1024;
 /// What a request takes besides its bytes, in bytes, measured: state of its stream, its task, the answer.
 pub const STREAM_BYTES: usize = 12 * 1024;
 
+/// What a connection keeps for each of the most requests that it ever had at once, in bytes: slots of HTTP/2.
+pub const SLOT_BYTES: usize = 1024;
+
 /// What requests that have not come as a whole and answers that are not taken may hold beside those in work, in
 /// bytes: about 170 of them. Beyond that the connection that has the most of them is closed.
 pub const HALF_SENT_BYTES: usize = 2 * 1024 * 1024;

@@ -22,8 +22,8 @@ use super::{Caller, load::Load};
 use crate::{
     custody::heap,
     limits::{
-        CONNECTION_BYTES, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, STREAM_BYTES,
-        TOKEN_LOAD_BYTES, TURNS,
+        CONNECTION_BYTES, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, SLOT_BYTES,
+        STREAM_BYTES, TOKEN_LOAD_BYTES, TURNS,
     },
     peer::{Peer, Socket},
 };
@@ -78,6 +78,8 @@ struct Entry {
     used: Instant,
     weight: usize,
     streams: usize,
+    /// The most streams that it had at once: HTTP/2 keeps their slots for as long as it is open.
+    slots: usize,
     /// Streams that wait for the client.
     stuck: usize,
 }
@@ -192,6 +194,7 @@ impl Connections {
             used: Instant::now(),
             weight: 0,
             streams: 0,
+            slots: 0,
             stuck: 0,
         };
         let mut book = self.book();
@@ -204,10 +207,12 @@ impl Connections {
 
     pub(super) fn leave(&self, id: u64) {
         let mut book = self.book();
-        if let Some(entry) = book.entries.remove(&id)
-            && !entry.closing
-        {
-            book.scale(entry.of.0).weight -= entry.weight;
+        if let Some(entry) = book.entries.remove(&id) {
+            let scale = book.scale(entry.of.0);
+            scale.held -= entry.slots * SLOT_BYTES;
+            if !entry.closing {
+                scale.weight -= entry.weight;
+            }
         }
         book.stalled.retain(|stalled| *stalled != id);
         self.note_shrinking(&mut book);
@@ -250,11 +255,16 @@ impl Connections {
     /// A stream began at the connection `id`.
     pub(super) fn begin(&self, id: u64, socket: Socket) -> Load {
         let mut book = self.book();
+        let mut bytes = STREAM_BYTES;
         if let Some(entry) = book.entries.get_mut(&id) {
             entry.streams += 1;
             entry.used = Instant::now();
+            if entry.streams > entry.slots {
+                entry.slots = entry.streams;
+                bytes += SLOT_BYTES;
+            }
         }
-        book.weigh(id, socket, STREAM_BYTES);
+        book.weigh(id, socket, bytes);
         Load::new(self.clone(), id, socket)
     }
 
@@ -430,7 +440,7 @@ mod tests {
         let connections = connections();
         let (busy, closed) = enter(&connections);
         let (rude, closed_for_rudeness) = enter(&connections);
-        let most = HALF_SENT_BYTES / STREAM_BYTES + 1;
+        let most = (HALF_SENT_BYTES + STREAM_BYTES) / (STREAM_BYTES + SLOT_BYTES);
         let mut loads: Vec<_> = (0..most - 1)
             .map(|_| connections.begin(busy, Socket::Main))
             .collect();
@@ -441,6 +451,8 @@ mod tests {
         assert!(closed_for_rudeness.is_cancelled() && !closed.is_cancelled());
         assert!(connections.is_overloaded(Socket::Main), "it has not gone yet");
         drop(loads);
+        connections.leave(rude);
+        connections.leave(busy);
         assert!(!connections.is_overloaded(Socket::Main));
     }
 
