@@ -20,8 +20,10 @@ use tokio::sync::mpsc;
 use crate::{
     accounts::{Accounts, Subject},
     agent::Agent,
+    confirm::Confirmer,
     error::Failure,
-    policy::Permit,
+    peer::Peer,
+    policy::{Permit, Unconfirmed},
     salesforce::{Answered, Client, ExchangeError},
     token::Need,
 };
@@ -74,6 +76,27 @@ pub async fn account(
         Ok(token) => check.granted(&token, to).await,
         Err(failure) => check.refused(failure, probe, to).await,
     }
+}
+
+/// Puts a question to the user that allows nothing.
+///
+/// # Errors
+/// [`Gone`] as soon as nobody waits for the finding.
+pub async fn askpass(confirmer: &Confirmer, peer: &Peer, to: &Findings) -> Result<(), Gone> {
+    const ID: &str = "askpass";
+    const SHOW: &str = "see that its window can come up: DISPLAY or WAYLAND_DISPLAY in the agent's environment, or askpass_environment in agent.toml";
+    let (outcome, detail, fix) = match confirmer.rehearse(peer).await {
+        Ok(()) => return to.add(ok(ID, "the user was asked, and said yes")).await,
+        // A program that cannot show its question says no, too.
+        Err(why @ Unconfirmed::Refused) => (Outcome::Warning, why, format!("if you saw no question: {SHOW}")),
+        Err(why @ Unconfirmed::NoAskpass) => {
+            let fix = "askpass = \"/usr/bin/ssh-askpass\" in agent.toml names one; the agent's log has what speaks against it";
+            (Outcome::Failed, why, fix.to_owned())
+        }
+        Err(why @ Unconfirmed::TooMany) => (Outcome::Failed, why, "answer those first".to_owned()),
+        Err(why @ (Unconfirmed::TimedOut | Unconfirmed::Failed)) => (Outcome::Failed, why, SHOW.to_owned()),
+    };
+    to.add(finding(outcome, ID, detail.to_string(), fix)).await
 }
 
 struct Check<'a> {

@@ -294,10 +294,27 @@ impl Client {
     /// # Errors
     /// A refusal, or a failure of the connection.
     pub async fn check(&self, account: &str, probe: bool) -> Result<Checks, Error> {
-        let request = CheckAccountRequest {
+        self.checks(CheckAccountRequest {
             account: account.to_owned(),
             probe,
-        };
+            askpass: false,
+        })
+        .await
+    }
+
+    /// Has the agent put a question to its user that allows nothing.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the connection.
+    pub async fn check_askpass(&self) -> Result<Checks, Error> {
+        self.checks(CheckAccountRequest {
+            askpass: true,
+            ..CheckAccountRequest::default()
+        })
+        .await
+    }
+
+    async fn checks(&self, request: CheckAccountRequest) -> Result<Checks, Error> {
         let mut service = self.agent_service();
         let findings = self.call(EXCHANGE_ANSWER, service.check_account(request)).await?;
         Ok(Checks {

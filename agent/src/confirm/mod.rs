@@ -48,8 +48,15 @@ pub struct Confirmer {
 /// Who asks for what. Equal ones are one question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Subject {
-    account: AccountName,
+    /// `None` in a test of the program that asks.
+    account: Option<AccountName>,
     asker: Asker,
+}
+
+impl Subject {
+    fn shown(&self) -> &str {
+        self.account.as_ref().map_or("(a test)", AccountName::as_str)
+    }
 }
 
 struct Ask {
@@ -111,28 +118,41 @@ impl Confirmer {
             account: account.clone(),
             why,
         };
-        let asker = Asker::of(peer, self.owner);
+        let remember = match question.confirm() {
+            Confirm::Always => None,
+            Confirm::Remember(time) => Some(time),
+        };
+        let asked = self.put(peer, Some(account.clone()), remember).await;
+        asked
+            .map(|()| question.allowed(&Yes(())))
+            .map_err(|why| denied(why))
+    }
+
+    /// Asks the user something that allows nothing, to see whether he can be asked. Dropping the future takes the
+    /// question back.
+    ///
+    /// # Errors
+    /// Whatever kept the user from saying yes.
+    pub async fn rehearse(&self, peer: &Peer) -> Result<(), Unconfirmed> {
+        self.put(peer, None, None).await
+    }
+
+    async fn put(&self, peer: &Peer, account: Option<AccountName>, remember: Option<Duration>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let ask = Ask {
-            text: words::question(&account, peer, self.owner),
+            text: words::question(account.as_ref(), peer, self.owner),
             subject: Subject {
-                account: account.clone(),
-                asker,
+                account,
+                asker: Asker::of(peer, self.owner),
             },
-            remember: match question.confirm() {
-                Confirm::Always => None,
-                Confirm::Remember(time) => Some(time),
-            },
+            remember,
             reply,
         };
-        self.asks
-            .try_send(ask)
-            .map_err(|_| denied(Unconfirmed::TooMany))?;
+        self.asks.try_send(ask).map_err(|_| Unconfirmed::TooMany)?;
         match timeout(self.patience, answer).await {
-            Ok(Ok(Ok(()))) => Ok(question.allowed(&Yes(()))),
-            Ok(Ok(Err(why))) => Err(denied(why)),
-            Ok(Err(_)) => Err(denied(Unconfirmed::Failed)),
-            Err(_) => Err(denied(Unconfirmed::TimedOut)),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Unconfirmed::Failed),
+            Err(_) => Err(Unconfirmed::TimedOut),
         }
     }
 }
@@ -168,7 +188,7 @@ impl Task {
             tokio::select! {
                 answer = &mut asking => break answer,
                 () = all_gone(&mut current.callers) => {
-                    tracing::info!(account = %current.subject.account, "nobody waits for the answer any more");
+                    tracing::info!(account = %current.subject.shown(), "nobody waits for the answer any more");
                     return;
                 }
                 ask = questions.recv() => match ask {
@@ -182,12 +202,13 @@ impl Task {
     }
 
     fn settle(&mut self, current: Waiting, answer: Answer) {
-        let account = &current.subject.account;
+        let account = current.subject.shown();
         match &answer {
             Ok(()) => tracing::info!(%account, callers = current.callers.len(), "the user said yes"),
             Err(why) => tracing::warn!(%account, callers = current.callers.len(), %why, "not confirmed"),
         }
-        if answer.is_ok() && current.subject.asker.is_known() && !*self.locked.borrow() {
+        let allows = current.subject.account.is_some() && answer.is_ok();
+        if allows && current.subject.asker.is_known() && !*self.locked.borrow() {
             if self.consents.len() >= MAX_CONSENTS {
                 // Forgetting asks once more than needed, and allows nothing.
                 self.consents.clear();

@@ -7,8 +7,9 @@ use crate::{
     peer::{Peer, Process, Socket},
 };
 
-/// The question: which account, which program in which unit and of which user, and what started it.
-pub(super) fn question(account: &AccountName, peer: &Peer, owner: u32) -> String {
+/// The question: which account, which program in which unit and of which user, and what started it. Without an account
+/// it is a test.
+pub(super) fn question(account: Option<&AccountName>, peer: &Peer, owner: u32) -> String {
     let process = peer.process();
     let seen = process.map(|process| process.look(owner)).unwrap_or_default();
     let program = seen.executable.map_or_else(
@@ -16,7 +17,10 @@ pub(super) fn question(account: &AccountName, peer: &Peer, owner: u32) -> String
         |executable| escaped_path(&executable.path),
     );
     let mut lines = vec![
-        format!("Allow the use of the Salesforce account {account}?"),
+        match account {
+            Some(account) => format!("Allow the use of the Salesforce account {account}?"),
+            None => "Can you see this question? It is a test: your answer allows nothing.".to_owned(),
+        },
         String::new(),
         format!("Program: {program}{}", number(peer.pid())),
     ];

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use super::Service;
+use super::{Call, Service};
 use crate::{
     check::{self, Findings},
     error::Failure,
@@ -25,7 +25,10 @@ impl Service {
         request: Request<CheckAccountRequest>,
     ) -> Result<FindingStream, Failure> {
         let call = self.admit(&request)?;
-        let CheckAccountRequest { account, probe } = request.into_inner();
+        if request.get_ref().askpass {
+            return Ok(self.check_askpass(call));
+        }
+        let CheckAccountRequest { account, probe, .. } = request.into_inner();
         let permit = self.permit(&call, "CheckAccount", &account).await?;
         let (asked, found) = mpsc::channel(QUEUE);
         let service = self.clone();
@@ -38,7 +41,27 @@ impl Service {
                 .await
                 .ok();
         };
-        let work = work.into_stream().filter_map(|()| std::future::ready(None));
-        Ok(stream::select(ReceiverStream::new(found).map(Ok), work).boxed())
+        Ok(stream_of(found, work))
     }
+
+    fn check_askpass(&self, call: Call) -> FindingStream {
+        let (asked, found) = mpsc::channel(QUEUE);
+        let service = self.clone();
+        let work = async move {
+            // Nobody waits any more: that is no failure.
+            check::askpass(&service.0.confirmer, call.caller.peer(), &Findings::to(asked))
+                .await
+                .ok();
+        };
+        stream_of(found, work)
+    }
+}
+
+/// What is found, while the work goes on.
+fn stream_of(
+    found: mpsc::Receiver<CheckAccountResponse>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> FindingStream {
+    let work = work.into_stream().filter_map(|()| std::future::ready(None));
+    stream::select(ReceiverStream::new(found).map(Ok), work).boxed()
 }

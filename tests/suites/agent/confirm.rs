@@ -101,6 +101,43 @@ async fn a_yes_gives_the_token_and_the_question_names_account_program_and_parent
 }
 
 #[tokio::test]
+async fn doctor_really_asks_and_tells_what_became_of_it() {
+    for (script, code, status, told) in [
+        ("", 0, "ok", "said yes"),
+        ("exit 1", 0, "warning", "the user said no"),
+        ("kill -SEGV $$", 1, "failed", "the program that asks failed"),
+    ] {
+        let scene = Scene::new("15m", script, "").await;
+        let ran = scene.stage.sfkey(["doctor", "--askpass", "--json"]).run();
+        let checks = ran.json()["checks"].as_array().expect("a list").clone();
+        let found = checks
+            .iter()
+            .find(|check| check["id"] == "askpass")
+            .expect("found");
+        assert_eq!((ran.code, &found["status"]), (code, &status.into()), "{found}");
+        assert!(found["detail"].as_str().expect("text").contains(told), "{found}");
+        let [question] = &scene.questions()[..] else {
+            panic!("not one question")
+        };
+        assert!(
+            question.contains("It is a test") && !question.contains("prod"),
+            "{question}"
+        );
+        // A yes to the test is a yes to nothing else.
+        drop(scene.calls().await.token("prod").await);
+        assert_eq!(scene.questions().len(), 2);
+    }
+    let stage = Stage::empty();
+    let ran = stage.sfkey(["doctor", "--askpass"]).run();
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out().contains("no program that could ask") && ran.out().contains("agent.toml"),
+        "{}",
+        ran.out()
+    );
+}
+
+#[tokio::test]
 async fn a_no_is_a_no() {
     for script in ["exit 1", "echo no", "exit 255"] {
         let scene = Scene::new("15m", script, "").await;

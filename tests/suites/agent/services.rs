@@ -147,6 +147,7 @@ async fn every_failure_of_every_method_carries_a_reason() {
     let check = CheckAccountRequest {
         account: account(),
         probe: false,
+        askpass: false,
     };
     assert_told("CheckAccount", agent.check_account(check).await);
     let lock = LockRequest {

@@ -24,6 +24,12 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: DoctorArgs) -> Result
     let named = invocation.account(args.name.as_ref())?;
     let mut report = Report::new(invocation.output);
     let agent = agent::check(invocation, &mut report).await?;
+    if args.askpass {
+        if let Some(agent) = agent.filter(|agent| agent.serves) {
+            salesforce::check_askpass(&agent.client, &mut report).await?;
+        }
+        return report.end();
+    }
     let setup = setup::check(invocation, &named, agent.as_ref(), &mut report).await?;
     key::check(invocation, &setup, &mut report)?;
     if let (Some(agent), Some(name)) = (agent.filter(|agent| agent.serves), setup.name.as_ref()) {

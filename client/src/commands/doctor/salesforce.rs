@@ -17,6 +17,8 @@ use crate::{
     secrets::Terminal,
 };
 
+const ASKPASS: &str = "askpass";
+
 pub(super) async fn check(
     invocation: &Invocation<'_>,
     agent: &Client,
@@ -44,6 +46,23 @@ pub(super) async fn check(
     match found {
         Some(pair) if is_configured(invocation, name) => offer(invocation, name, &pair, report),
         _ => Ok(()),
+    }
+}
+
+/// Has the agent put a question to the user.
+pub(super) async fn check_askpass(agent: &Client, report: &mut Report<'_>) -> Result<(), Failure> {
+    let asked = async {
+        let mut checks = agent.check_askpass().await?;
+        checks.next().await
+    };
+    match asked.await {
+        Ok(Some(finding)) if finding.id == ASKPASS => report.add(shown(finding)),
+        Ok(_) => report.add(Check::failed(
+            ASKPASS,
+            "this agent does not know that check",
+            "install sfkey-agent of the same version, then start the agent anew: sfkey stop",
+        )),
+        Err(error) => report.fail(ASKPASS, &error.into()),
     }
 }
 
