@@ -79,6 +79,16 @@ impl Client {
         Ok(Self { connection })
     }
 
+    /// Connects anew, to the same socket and on the same terms: for whoever had to wait for a person. The agent
+    /// closes a connection whose other end does not answer its pings, which a blocked thread does not.
+    ///
+    /// # Errors
+    /// As the call that made this client.
+    pub async fn again(&self) -> Result<Self, Error> {
+        let connection = self.connection.again().await?;
+        Ok(Self { connection })
+    }
+
     /// The socket that this client is connected to.
     #[must_use]
     pub fn socket(&self) -> &Path {

@@ -36,6 +36,7 @@ pub struct Connection {
     pub(crate) socket: PathBuf,
     pub(crate) channel: Channel,
     peer: u32,
+    trust: Trust,
 }
 
 /// What the agent at the other end must be.
@@ -79,7 +80,16 @@ impl Connection {
             socket: socket.to_path_buf(),
             channel,
             peer,
+            trust,
         })
+    }
+
+    /// Another connection to the same socket, looked at as this one was.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn again(&self) -> Result<Self, Error> {
+        Self::open(&self.socket, self.trust).await
     }
 
     /// What a failure of the transport means.

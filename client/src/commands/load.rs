@@ -93,7 +93,7 @@ impl<'a> Loading<'a> {
 
     /// Reads the secrets and hands the account over. The entry is complete.
     ///
-    /// Reading and asking block this thread. Nothing else runs on it: the connection waits.
+    /// Reading and asking block this thread, for as long as somebody thinks. So `agent` is connected to anew.
     pub(super) async fn load(
         &self,
         invocation: &Invocation<'_>,
@@ -111,7 +111,7 @@ impl<'a> Loading<'a> {
         key: &PrivateKey,
     ) -> Result<AddAccountResponse, Failure> {
         let spec = self.spec(invocation, key)?;
-        Ok(agent.add(spec).await?)
+        Ok(agent.again().await?.add(spec).await?)
     }
 
     fn spec(&self, invocation: &Invocation<'_>, key: &PrivateKey) -> Result<AccountSpec, Failure> {
@@ -270,7 +270,8 @@ fn unanswered(detail: &str) -> Failure {
     )
 }
 
-/// Loads the account that a request named and the agent does not have, and returns the name to ask for again.
+/// Loads the account that a request named and the agent does not have, and returns the name to ask for again, and
+/// the connection to ask over.
 /// `refusal` is what the agent said; it stands wherever loading is not for the client to do.
 pub(super) async fn on_demand(
     invocation: &Invocation<'_>,
@@ -278,7 +279,7 @@ pub(super) async fn on_demand(
     named: &str,
     refusal: Refusal,
     prompting: Prompting,
-) -> Result<AccountName, Failure> {
+) -> Result<(Client, AccountName), Failure> {
     let status = match agent.status().await {
         // A restricted socket serves tokens only; whoever is behind it loads accounts elsewhere.
         Err(Error::NotServed { .. }) => return Err(refusal.into()),
@@ -290,7 +291,7 @@ pub(super) async fn on_demand(
     };
     // The configuration's default account may be loaded already, only not as the agent's default.
     if named.is_empty() && is_loaded(agent, &name).await? {
-        return Ok(name);
+        return Ok((agent.clone(), name));
     }
     let Some(entry) = config.accounts.get(&name) else {
         return Err(not_configured(&name, &refusal, &invocation.environment));
@@ -310,7 +311,7 @@ pub(super) async fn on_demand(
     };
     // Whoever had the turn before may have loaded it.
     if turn.is_some() && is_loaded(agent, &name).await? {
-        return Ok(name);
+        return Ok((agent.clone(), name));
     }
     if turn.as_ref().is_some_and(|turn| !turn.may_ask()) && prompting == Prompting::Allowed {
         loading.prompting = Prompting::Elsewhere;
@@ -318,7 +319,7 @@ pub(super) async fn on_demand(
     loading.turn = turn.as_ref();
     hardening::harden();
     loading.load(invocation, agent).await?;
-    Ok(name)
+    Ok((agent.again().await?, name))
 }
 
 fn still_asked(name: &AccountName) -> Failure {

@@ -26,7 +26,7 @@ pub(super) async fn lock(invocation: &Invocation<'_>, args: PassphraseArgs) -> R
         Some(path) => read(invocation, path)?,
         None => choose()?,
     };
-    agent.lock(passphrase).await?;
+    agent.again().await?.lock(passphrase).await?;
     let text = "Locked: keys and tokens are out of reach until `sfkey unlock`.";
     invocation.output.done(text, &Turned { locked: true })
 }
@@ -37,7 +37,7 @@ pub(super) async fn unlock(invocation: &Invocation<'_>, args: PassphraseArgs) ->
         Some(path) => read(invocation, path)?,
         None => ask(&terminal()?, "Passphrase of the lock: ")?,
     };
-    agent.unlock(passphrase).await?;
+    agent.again().await?.unlock(passphrase).await?;
     invocation.output.done("Unlocked.", &Turned { locked: false })
 }
 

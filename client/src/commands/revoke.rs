@@ -34,7 +34,7 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: RevokeArgs) -> Result
     } else {
         confirm(name, &consequence)?;
     }
-    let revoked = agent.revoke(name).await?;
+    let revoked = agent.again().await?.revoke(name).await?;
     let text = if revoked {
         format!("Revoked the token of {name}. The next one is got when it is asked for.")
     } else {

@@ -71,6 +71,8 @@ pub(super) async fn offer_removal(
         fresh: true,
         ..GetTokenRequest::default()
     };
+    // The keyring may have asked somebody who thought for long.
+    let agent = agent.again().await?;
     let asked = agent.request_token(request);
     if let Err(error) = invocation
         .output

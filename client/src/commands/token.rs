@@ -52,7 +52,8 @@ pub(super) async fn obtain(
     match output.patiently(WAITING, asked).await {
         Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
             let named = std::mem::take(&mut request.account);
-            let loaded = load::on_demand(invocation, &agent, &named, refusal, Prompting::Allowed).await?;
+            let (agent, loaded) =
+                load::on_demand(invocation, &agent, &named, refusal, Prompting::Allowed).await?;
             request.account = loaded.to_string();
             Ok(output.patiently(WAITING, agent.request_token(request)).await?)
         }
@@ -72,7 +73,8 @@ async fn report(
     let reported = agent.report_rejected(account, rejected);
     match invocation.output.patiently(WAITING, reported).await {
         Err(Error::Refused(refusal)) if may_load && load::is_missing(&refusal) => {
-            let loaded = load::on_demand(invocation, &agent, account, refusal, Prompting::Allowed).await?;
+            let (agent, loaded) =
+                load::on_demand(invocation, &agent, account, refusal, Prompting::Allowed).await?;
             Ok(agent.report_rejected(loaded.as_str(), rejected).await?)
         }
         answer => Ok(answer?),

@@ -8,6 +8,7 @@
 //! calls      gRPC over its socket, and what a failure must look like
 //! command    sfkey as a command, with a clean environment
 //! keys       RSA keys and the files that people keep them in
+//! line       a line to the agent that can be cut
 //! terminal   a pseudo-terminal with a person in front of it
 //! stage      simulator, agent and a loaded account, in one line
 //! canary     secrets that must not be found, and the hunt for them
@@ -28,6 +29,7 @@ pub mod detached;
 pub mod golden;
 pub mod home;
 pub mod keys;
+pub mod line;
 pub mod stage;
 pub mod stopwatch;
 pub mod stranger;
@@ -41,6 +43,7 @@ pub use command::{Ran, Sfkey};
 pub use detached::Detached;
 pub use home::Home;
 pub use keys::TestKey;
+pub use line::Line;
 pub use stage::{Stage, StageSetup};
 pub use stopwatch::Stopwatch;
 pub use terminal::Terminal;

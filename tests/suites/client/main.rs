@@ -14,6 +14,7 @@ mod json;
 mod keygen;
 mod keyring;
 mod keys;
+mod late;
 mod lock;
 mod on_demand;
 mod secrets;

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Child};
 
 use sfkey_tests::{
     sim::{AppKind, AudienceMode},
-    support::{Canaries, Ran, Stage, StageSetup, Terminal, TestKey, stage::ACCOUNT},
+    support::{Canaries, Line, Ran, Stage, StageSetup, Terminal, TestKey, stage::ACCOUNT},
 };
 
 use crate::{
@@ -307,6 +307,21 @@ fn a_wrong_user_is_explained_and_mended_in_place() {
         "{said}"
     );
     dialogue.answer("Username [somebody@acme.example]", &stage.sim.user(0).username);
+    dialogue.ends_well();
+    verified(&stage);
+}
+
+#[test]
+fn whoever_mends_it_late_finds_the_agent_all_the_same() {
+    let stage = org().empty();
+    let line = Line::to(&stage.home);
+    let mut dialogue = Dialogue::begin(&stage, &["--socket", &shown(line.path()), "setup"]);
+    dialogue.answer_all(&stage, &[("Username", "somebody@acme.example")]);
+    dialogue.answer("What now", "1");
+    dialogue.wait_for("Username [somebody@acme.example]: ");
+    line.cut();
+    let username = stage.sim.user(0).username;
+    dialogue.terminal.type_in(&format!("{username}\n"));
     dialogue.ends_well();
     verified(&stage);
 }

@@ -34,8 +34,8 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: DoctorArgs) -> Result
     key::check(invocation, &setup, &mut report)?;
     if let (Some(agent), Some(name)) = (agent.filter(|agent| agent.serves), setup.name.as_ref()) {
         let ready = setup::load(invocation, &agent, &setup, name, &mut report).await?;
-        if ready {
-            salesforce::check(invocation, &agent.client, name, args.probe, &mut report).await?;
+        if let Some(client) = ready {
+            salesforce::check(invocation, &client, name, args.probe, &mut report).await?;
         }
     }
     report.end()

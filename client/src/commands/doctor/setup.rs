@@ -1,6 +1,9 @@
 //! Which account is meant, what the configuration says of it, and whether the agent has it so.
 
-use sfkey::proto::{AccountName, Refusal, v1::Account};
+use sfkey::{
+    Client,
+    proto::{AccountName, Refusal, v1::Account},
+};
 
 use super::{Found, Report};
 use crate::{
@@ -157,24 +160,25 @@ fn differences(entry: &AccountEntry, loaded: &Account) -> Vec<&'static str> {
     .collect()
 }
 
-/// Sees to it that the agent has the account, as `sfkey token` would, and tells whether it has.
+/// Sees to it that the agent has the account, as `sfkey token` would. Returns the connection to go on with, where it
+/// has.
 pub(super) async fn load(
     invocation: &Invocation<'_>,
     agent: &Found,
     setup: &Setup,
     name: &AccountName,
     report: &mut Report<'_>,
-) -> Result<bool, Failure> {
+) -> Result<Option<Client>, Failure> {
     if setup.loaded.is_some() {
         report.add(Check::ok("account", format!("{name} is loaded")))?;
-        return Ok(true);
+        return Ok(Some(agent.client.clone()));
     }
     // What keeps it from being loaded is told already.
     if ["config", "key", "socket"]
         .into_iter()
         .any(|id| report.has_failed(id))
     {
-        return Ok(false);
+        return Ok(None);
     }
     let missing = Refusal::new(
         sfkey::proto::Reason::AccountNotLoaded,
@@ -187,16 +191,16 @@ pub(super) async fn load(
     };
     let loaded = load::on_demand(invocation, &agent.client, name.as_str(), missing, prompting).await;
     match loaded {
-        Ok(_) => {
+        Ok((client, _)) => {
             report.add(Check::ok(
                 "account",
                 format!("{name} was loaded from the configuration"),
             ))?;
-            Ok(true)
+            Ok(Some(client))
         }
         Err(failure) => {
             report.fail("account", &failure)?;
-            Ok(false)
+            Ok(None)
         }
     }
 }

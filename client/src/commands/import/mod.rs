@@ -75,7 +75,8 @@ pub(super) async fn run(invocation: &Invocation<'_>, args: ImportArgs) -> Result
         return show(invocation, &directory, &candidates);
     }
     let agent = invocation.connect_trusted().await?;
-    let mut adoption = Adoption::new(invocation, agent, place(invocation, &args)?);
+    let place = place(invocation, &args)?;
+    let mut adoption = Adoption::new(invocation, agent.again().await?, place);
     let mut reports = Vec::new();
     let mut failed = None;
     // Keys whose files stay, for what they were put into forgets them.

@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 impl Walk<'_> {
     /// Step 7: loads the account, and tries until Salesforce issues a token or the user has had enough.
+    ///
+    /// Somebody may think or look something up for long between two tries, so each step connects anew to `agent`.
     pub(super) async fn verified(&mut self, agent: &Client) -> Result<Token, Failure> {
         if let Some(interview) = &self.interview {
             interview.step(7, "The proof");
@@ -116,12 +118,13 @@ impl Walk<'_> {
         if let Some(interview) = &self.interview {
             interview.say("Asking Salesforce for a token.");
         }
-        Ok(agent.request_token(request).await?)
+        Ok(agent.again().await?.request_token(request).await?)
     }
 
     /// Loads the account; in the place of another one of its name only when that is said.
     async fn load(&mut self, agent: &Client) -> Result<(), Failure> {
-        let loaded = agent.add(self.spec()?).await.map_err(Failure::from);
+        let spec = self.spec()?;
+        let loaded = agent.again().await?.add(spec).await.map_err(Failure::from);
         match (loaded, &self.interview) {
             (Err(failure), Some(interview)) if failure.is_of_another_account() => {
                 interview.say(&format!(
@@ -132,7 +135,8 @@ impl Walk<'_> {
                     return Err(stopped());
                 }
                 self.replace = true;
-                agent.add(self.spec()?).await?;
+                let spec = self.spec()?;
+                agent.again().await?.add(spec).await?;
             }
             (loaded, _) => drop(loaded?),
         }
@@ -147,7 +151,9 @@ impl Walk<'_> {
         }
         if let Ok(account) = self.account() {
             // Gone already is gone.
-            drop(agent.remove(account.as_str()).await);
+            if let Ok(agent) = agent.again().await {
+                drop(agent.remove(account.as_str()).await);
+            }
         }
         self.loaded = false;
     }

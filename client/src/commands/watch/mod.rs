@@ -157,7 +157,7 @@ impl Follower<'_> {
             answer => return Ok(answer?),
         };
         let loaded = load::on_demand(self.invocation, &agent, &self.account, refusal, prompting).await;
-        let name = loaded.map_err(Ended::Loading)?;
+        let (agent, name) = loaded.map_err(Ended::Loading)?;
         Ok(first(agent.watch(name.as_str()).await).await?)
     }
 
