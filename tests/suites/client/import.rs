@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use sfkey_tests::{
-    sim::AppKind,
+    sim::{AppKind, AudienceMode},
     support::{Canaries, Ran, Stage, StageSetup, Terminal, TestKey},
 };
 
@@ -215,6 +215,93 @@ fn an_account_of_that_name_with_another_identity_stays_as_it_is() {
     );
     assert_eq!(fs::read_to_string(config).expect("there"), before);
     assert_eq!(stage.sim.counters().asked, 0);
+}
+
+#[test]
+fn importing_again_keeps_a_loaded_account_whatever_comes_of_it() {
+    let (stage, _) = with_logins();
+    let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
+    let line = ["import", "--apply", "--passphrase-file", &passphrase];
+    assert_eq!(run(&stage, &line).code, 0);
+    let again = run(&stage, &line);
+    assert_eq!(again.code, 0, "{}", again.err());
+    let app = stage.sim.app(0).consumer_key;
+    stage.sim.with_app(&app, |app| app.certificate = None);
+    run(&stage, &["remove", "prod"]).done();
+    run(&stage, &["add", "prod"]).done();
+    assert_eq!(run(&stage, &line).code, 7);
+    let list = run(&stage, &["list", "--json"]).json();
+    assert_eq!(
+        list["accounts"].as_array().map(Vec::len),
+        Some(1),
+        "it was loaded before"
+    );
+}
+
+/// The account `prod` as it is configured, with an audience.
+fn configured_with(stage: &Stage, audience: &str) -> PathBuf {
+    let (app, username) = (stage.sim.app(0).consumer_key, stage.sim.user(0).username);
+    let text = format!(
+        "[accounts.prod]\nlogin_url = \"{}\"\naudience = \"{audience}\"\nconsumer_key = \"{app}\"\nusername = \"{username}\"\n",
+        stage.sim.url()
+    );
+    stage.home.write("config/sfkey/config.toml", text)
+}
+
+#[test]
+fn importing_begins_with_the_audience_that_is_configured() {
+    let (stage, _) = with_logins();
+    let app = stage.sim.app(0).consumer_key;
+    stage.sim.with_app(&app, |app| {
+        app.kind = AppKind::ConnectedApp;
+        app.audience = Some(AudienceMode::Classic);
+    });
+    let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
+    configured_with(&stage, "https://login.salesforce.com");
+    for time in ["the first time", "while it is loaded"] {
+        let ran = run(&stage, &["import", "--apply", "--passphrase-file", &passphrase]);
+        assert_eq!(ran.code, 0, "{time}: {}", ran.err());
+    }
+}
+
+#[test]
+fn a_configured_audience_that_is_wrong_is_put_right() {
+    let (stage, _) = with_logins();
+    let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
+    let config = configured_with(&stage, "https://test.salesforce.com");
+    for time in ["the first time", "while it is loaded"] {
+        let ran = run(&stage, &["import", "--apply", "--passphrase-file", &passphrase]);
+        assert_eq!(ran.code, 0, "{time}: {}", ran.err());
+    }
+    let text = fs::read_to_string(config).expect("there");
+    assert!(
+        text.contains(&format!("audience = \"{}\"", stage.sim.url())),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_key_that_is_kept_under_another_passphrase_is_told_with_what_to_do() {
+    let (stage, _) = with_logins();
+    let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
+    let line = ["import", "--apply", "--passphrase-file", &passphrase];
+    assert_eq!(run(&stage, &line).code, 0);
+    stage.home.write("passphrase", "quite another one");
+    let kept = shown(&stage.home.path("config/sfkey/keys/prod.key"));
+    let before = fs::read(&kept).expect("kept");
+    let ran = run(&stage, &line);
+    assert_eq!(ran.code, 1, "{}", ran.err());
+    assert!(
+        ran.err().contains("it is kept under another passphrase"),
+        "{}",
+        ran.err()
+    );
+    assert!(
+        ran.err().contains(&format!("mv {kept} {kept}.old")),
+        "{}",
+        ran.err()
+    );
+    assert_eq!(fs::read(&kept).expect("kept"), before);
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::DirBuilder,
+    fs::{self, DirBuilder},
+    io::ErrorKind,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use sfkey::{
     Client, Environment,
-    keyfile::{KeyFile, Passphrase, PrivateKey},
+    keyfile::{KeyFile, KeyFileError, Passphrase, PrivateKey},
     proto::{
         AccountName,
         v1::{AccountSpec, GetTokenRequest},
@@ -22,6 +23,7 @@ use crate::{
     config::{AccountEntry, Config},
     exit::{Cause, Failure, words},
     keypair::{self, NewFile},
+    quote,
     secrets::{Keeper, Keeping, Reference, Terminal, keyring::Unlock},
 };
 
@@ -91,11 +93,11 @@ impl<'a> Adoption<'a> {
             username: Some(login.username.clone()),
             ..AccountEntry::default()
         };
-        self.refuse_another(account, &entry)?;
+        let configured = self.configured(account, &entry)?;
         entry.audience = self
-            .prove(account, &entry, key)
+            .prove(account, &entry, configured.as_deref(), key)
             .await?
-            .filter(|audience| audience != login_url);
+            .filter(|audience| audience != login_url || configured.is_some_and(|there| there != *audience));
         let (kept, is_persistent) = match &self.place {
             Place::Keyring => {
                 let keeper = self.keep_in_keyring(account, key)?;
@@ -137,8 +139,9 @@ impl<'a> Adoption<'a> {
         Ok(keeper)
     }
 
-    /// An account of this name that is configured with another identity stays as it is.
-    fn refuse_another(&self, account: &AccountName, entry: &AccountEntry) -> Result<(), Failure> {
+    /// The audience that the account is configured with, if it is. One of this name with another identity stays as
+    /// it is.
+    fn configured(&self, account: &AccountName, entry: &AccountEntry) -> Result<Option<String>, Failure> {
         let config = Config::read(&self.invocation.environment)?;
         match config.accounts.get(account) {
             Some(there)
@@ -150,25 +153,36 @@ impl<'a> Adoption<'a> {
                     "give the login another alias: sf alias set NEW=USERNAME, or rename the account",
                 ))
             }
-            _ => Ok(()),
+            Some(there) => Ok(there.audience.clone().or_else(|| there.login_url.clone())),
+            None => Ok(None),
         }
     }
 
     /// Loads the account and lets Salesforce issue a token. The sf CLI keeps no audience, and tries several at every
-    /// login; here it is found once. Returns the one that is right.
+    /// login; here it is found once, and one that is configured already comes first. Returns the one that is right.
+    ///
+    /// An account that was loaded before stays loaded, whatever comes of this.
     async fn prove(
         &self,
         account: &AccountName,
         entry: &AccountEntry,
+        configured: Option<&str>,
         key: &PrivateKey,
     ) -> Result<Option<String>, Failure> {
         let login_url = entry.login_url.as_deref().unwrap_or_default();
+        let loaded = self.agent.accounts().await?;
+        let loaded = loaded.iter().any(|there| there.account == account.as_str());
+        let usual = audiences(login_url).into_iter();
+        let usual = usual.filter(|audience| Some(*audience) != configured);
         let mut last = None;
-        for audience in audiences(login_url) {
+        for audience in configured.into_iter().chain(usual) {
             self.load(account, entry, audience, key).await?;
             match self.ask(account).await {
                 Ok(()) => return Ok(Some(audience.to_owned())),
                 Err(failure) => {
+                    if loaded {
+                        return Err(failure);
+                    }
                     // Gone already is gone.
                     drop(self.agent.remove(account.as_str()).await);
                     let of_audience = failure
@@ -236,7 +250,7 @@ impl<'a> Adoption<'a> {
             .mode(0o700)
             .create(&directory)
             .map_err(|error| unwritten(words(&error)))?;
-        if !is_there(&path, passphrase, key) {
+        if !is_there(&path, passphrase, key)? {
             let pem = key
                 .to_encrypted_pem(passphrase)
                 .map_err(|error| unwritten(words(&error)))?;
@@ -245,7 +259,7 @@ impl<'a> Adoption<'a> {
                 content: pem.as_bytes(),
                 mode: 0o600,
             }])?;
-            if !is_there(&path, passphrase, key) {
+            if !is_there(&path, passphrase, key)? {
                 return Err(unwritten("what was written is not the key".to_owned()));
             }
         }
@@ -254,11 +268,25 @@ impl<'a> Adoption<'a> {
     }
 }
 
-/// Whether the file holds this key, under this passphrase.
-fn is_there(path: &Path, passphrase: &Passphrase, key: &PrivateKey) -> bool {
-    KeyFile::read(path)
-        .and_then(|file| file.decode(Some(passphrase)))
-        .is_ok_and(|there| *there.pkcs1_der() == *key.pkcs1_der())
+/// Whether the file holds this key, under this passphrase; `false` when there is no file. Nothing else is written
+/// over: it may be the only copy of a key.
+fn is_there(path: &Path, passphrase: &Passphrase, key: &PrivateKey) -> Result<bool, Failure> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(false);
+    }
+    let read = KeyFile::read(path).and_then(|file| file.decode(Some(passphrase)));
+    let what = match read {
+        Ok(there) if *there.pkcs1_der() == *key.pkcs1_der() => return Ok(true),
+        Ok(_) => "it holds another key".to_owned(),
+        Err(KeyFileError::WrongPassphrase) => "it is kept under another passphrase".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let shown = quote::word(&path.to_string_lossy());
+    Err(Failure::new(
+        Cause::Passphrase,
+        format!("{} is there from before, and {what}", path.display()),
+        format!("give the passphrase of the key that is kept, or move that one away: mv {shown} {shown}.old"),
+    ))
 }
 
 /// The audiences that an app may want behind this host, the one that the sf CLI uses first.
