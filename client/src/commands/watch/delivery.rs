@@ -5,9 +5,9 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process,
 };
 
+use rustix::rand::{GetRandomFlags, getrandom};
 use sfkey::proto::v1::Token;
 use sha2::{Digest, Sha256};
 
@@ -72,26 +72,27 @@ impl<'a> Delivery<'a> {
 
 /// Puts `text` in the place of the file in one step, readable by its owner alone: whoever reads it finds the old
 /// token or the new one, whole. It is not synced: after a crash of the machine the token is worth nothing.
+///
+/// A process that was killed may have left its file beside, and this one may have that one's id: the name is random.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
-    beside.push(format!(".{}", process::id()));
-    let beside = path.with_file_name(beside);
-    let written = write_new(&beside, text).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        drop(fs::remove_file(&beside));
-    }
-    written
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    beside.push(format!(".{:016x}", u64::from_ne_bytes(random)));
+    replace_by_way_of(&path.with_file_name(beside), path, text)
 }
 
-fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text)
+/// Removes `beside` only when it is this call's own.
+fn replace_by_way_of(beside: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(beside)?;
+    let written = file.write_all(text).and_then(|()| fs::rename(beside, path));
+    if written.is_err() {
+        drop(fs::remove_file(beside));
+    }
+    written
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
@@ -133,6 +134,18 @@ mod tests {
             1,
             "nothing is left beside it"
         );
+    }
+
+    #[test]
+    fn what_somebody_else_left_beside_is_neither_in_the_way_nor_removed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("token");
+        let left = place.path().join(format!(".token.{}", std::process::id()));
+        fs::write(&left, "left").expect("written");
+        replace(&path, b"new").expect("replaced");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "new");
+        replace_by_way_of(&left, &path, b"newer").expect_err("it is there already");
+        assert_eq!(fs::read_to_string(&left).expect("read"), "left");
     }
 
     #[test]
