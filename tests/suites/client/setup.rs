@@ -312,6 +312,18 @@ fn a_wrong_user_is_explained_and_mended_in_place() {
 }
 
 #[test]
+fn a_setup_that_is_killed_at_a_question_leaves_no_account_that_does_not_work() {
+    let stage = org().empty();
+    let mut dialogue = Dialogue::begin(&stage, &["setup"]);
+    dialogue.answer_all(&stage, &[("Username", "somebody@acme.example")]);
+    dialogue.wait_for("What now");
+    dialogue.child.kill().expect("it runs");
+    dialogue.child.wait().expect("it is a child of this process");
+    let list = run(&stage, &["list", "--json"]).done().json();
+    assert_eq!(list["accounts"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn whoever_mends_it_late_finds_the_agent_all_the_same() {
     let stage = org().empty();
     let line = Line::to(&stage.home);

@@ -87,7 +87,6 @@ impl Walk<'_> {
     async fn without_anybody(&mut self, agent: &Client, failure: Failure) -> Result<Token, Failure> {
         let (_, may_be_young) = mend::remedy(&failure);
         if self.patience.is_zero() || !may_be_young {
-            self.unload(agent).await;
             return Err(failure);
         }
         let mut left = self.patience;
@@ -101,15 +100,12 @@ impl Walk<'_> {
                 Err(failure) => failure,
             };
         }
-        self.unload(agent).await;
         Err(last)
     }
 
     /// Loads the account as it is known now, and asks for a token.
     async fn attempt(&mut self, agent: &Client) -> Result<Token, Failure> {
         let account = self.account()?.to_string();
-        // What the agent remembers of an earlier try goes with the account.
-        self.unload(agent).await;
         self.load(agent).await?;
         let request = GetTokenRequest {
             account,
@@ -118,7 +114,13 @@ impl Walk<'_> {
         if let Some(interview) = &self.interview {
             interview.say("Asking Salesforce for a token.");
         }
-        Ok(agent.again().await?.request_token(request).await?)
+        let asked = agent.again().await?.request_token(request).await;
+        if asked.is_err() {
+            // Whatever ends setup from here on, while somebody thinks or Salesforce is waited for, leaves nothing
+            // in the agent that does not work.
+            self.unload(agent).await;
+        }
+        Ok(asked?)
     }
 
     /// Loads the account; in the place of another one of its name only when that is said.
@@ -246,10 +248,7 @@ impl Walk<'_> {
             1 => Ok(()),
             2 => self.wait_for_the_app(agent, remedy).await,
             3 => self.change_something(),
-            _ => {
-                self.unload(agent).await;
-                Err(stopped())
-            }
+            _ => Err(stopped()),
         }
     }
 
