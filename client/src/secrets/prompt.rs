@@ -148,7 +148,7 @@ enum Stroke {
     More,
     /// The line is complete.
     End,
-    /// Ctrl-C.
+    /// Ctrl-C, or Ctrl-Z or Ctrl-\, which would leave a terminal that shows nothing.
     Interrupt,
 }
 
@@ -173,10 +173,12 @@ fn stroke(byte: u8, typed: &mut Vec<u8>) -> Stroke {
     const CTRL_D: u8 = 0x04;
     const BACKSPACE: u8 = 0x08;
     const CTRL_U: u8 = 0x15;
+    const CTRL_Z: u8 = 0x1a;
+    const CTRL_BACKSLASH: u8 = 0x1c;
     const DELETE: u8 = 0x7f;
     match byte {
         b'\n' | b'\r' | CTRL_D => return Stroke::End,
-        CTRL_C => return Stroke::Interrupt,
+        CTRL_C | CTRL_Z | CTRL_BACKSLASH => return Stroke::Interrupt,
         BACKSPACE | DELETE => {
             // A character of UTF-8 goes as a whole: its continuation bytes begin with the bits 10.
             while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
@@ -213,8 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn control_c_interrupts() {
-        assert_eq!(type_in(b"pass\x03").1, Stroke::Interrupt);
+    fn control_c_interrupts_and_so_do_the_other_keys_that_send_a_signal() {
+        for key in [b"pass\x03", b"pass\x1a", b"pass\x1c"] {
+            assert_eq!(type_in(key).1, Stroke::Interrupt);
+        }
     }
 
     #[test]
