@@ -227,8 +227,8 @@ fn importing_again_keeps_a_loaded_account_whatever_comes_of_it() {
     assert_eq!(again.code, 0, "{}", again.err());
     let app = stage.sim.app(0).consumer_key;
     stage.sim.with_app(&app, |app| app.certificate = None);
-    run(&stage, &["remove", "prod"]).done();
-    run(&stage, &["add", "prod"]).done();
+    let _removed = run(&stage, &["remove", "prod"]).done();
+    let _added = run(&stage, &["add", "prod"]).done();
     assert_eq!(run(&stage, &line).code, 7);
     let list = run(&stage, &["list", "--json"]).json();
     assert_eq!(
