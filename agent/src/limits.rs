@@ -84,9 +84,13 @@ pub const TURN_BYTES: usize = 512;
 /// have begun.
 pub const TURNS: usize = 8;
 
-/// A request that is not answered by then is given up; no setting allows more. It is longer than any exchange may
-/// take.
+/// A request that is not answered by then is given up; no setting allows more. It is longer than [`JOB_TIME`], so that
+/// whoever waits for Salesforce is told what Salesforce did.
 pub const REQUEST_TIME: Duration = Duration::from_secs(60);
+
+/// What is asked of Salesforce for one account is given up after this time, with all its parts: a look at the session,
+/// an exchange, a second one by the right clock, a look at the new session.
+pub const JOB_TIME: Duration = Duration::from_secs(50);
 
 /// Connections without traffic are pinged after this time, and closed if they do not answer.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);

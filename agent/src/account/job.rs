@@ -7,7 +7,7 @@ use crate::{
     assertion::{Assertion, Claims},
     custody::{SealedSecret, Signer},
     identity::Identity,
-    limits::INTROSPECTION_TIME,
+    limits::{INTROSPECTION_TIME, JOB_TIME},
     salesforce::{Answered, Client, ExchangeError, Grant, Introspection, errors},
     token,
 };
@@ -62,7 +62,16 @@ pub(super) enum Complaint {
 }
 
 impl Job {
+    /// Works for [`JOB_TIME`] at most.
     pub(super) async fn run(self) -> Done {
+        let done = tokio::time::timeout(JOB_TIME, self.work()).await;
+        done.unwrap_or_else(|_| Done {
+            outcome: Err(ExchangeError::Network("no answer in time".to_owned())),
+            complaint: None,
+        })
+    }
+
+    async fn work(self) -> Done {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }

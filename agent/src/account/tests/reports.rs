@@ -294,3 +294,13 @@ async fn a_reported_token_that_cannot_be_looked_at_is_served_to_nobody() {
     stage.script.then(grant("two", Some(7200)));
     assert_eq!(stage.get(60, false).await.0, "two");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_is_told_of_the_network_before_his_request_is_given_up() {
+    let stage = Stage::new(Terms::default());
+    let begun = tokio::time::Instant::now();
+    assert_eq!(reason(stage.ask(60, false).await), Reason::Network);
+    assert!(begun.elapsed() < crate::limits::REQUEST_TIME);
+    stage.script.then(grant("one", Some(7200)));
+    assert_eq!(stage.get(60, false).await.0, "one");
+}
