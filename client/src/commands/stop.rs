@@ -30,10 +30,13 @@ pub(super) async fn run(invocation: &Invocation<'_>) -> Result<(), Failure> {
     agent.shutdown().await?;
     let socket = agent.socket().display().to_string();
     drop(agent);
+    let is_socket_activated = status.socket_activated;
     if let Some(process) = process {
-        wait_for_end(&process, &status)?;
+        // Beside the runtime, which takes leave of the agent meanwhile: that one waits for it.
+        let waiting = tokio::task::spawn_blocking(move || wait_for_end(&process, &status));
+        waiting.await.expect("it does not panic, and nobody cancels it")?;
     }
-    let next = if status.socket_activated {
+    let next = if is_socket_activated {
         " systemd starts a new one at the next call; to end that: systemctl --user stop sfkey-agent.socket"
     } else {
         ""

@@ -152,6 +152,11 @@ fn stopping_ends_the_agent_and_removes_its_socket() {
     assert!(stopped.out().contains("has stopped."), "{}", stopped.out());
     let ended = agent.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(
+        !ended.output.contains("cut off"),
+        "the client takes leave: {}",
+        ended.output
+    );
     assert!(!home.socket().exists());
     let (error, fix) = sfkey_tests::support::Sfkey::new(&home, ["status"])
         .run()
