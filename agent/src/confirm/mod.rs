@@ -123,9 +123,7 @@ impl Confirmer {
             Confirm::Remember(time) => Some(time),
         };
         let asked = self.put(peer, Some(account.clone()), remember).await;
-        asked
-            .map(|()| question.allowed(&Yes(())))
-            .map_err(|why| denied(why))
+        asked.map(|()| question.allowed(&Yes(()))).map_err(denied)
     }
 
     /// Asks the user something that allows nothing, to see whether he can be asked. Dropping the future takes the
