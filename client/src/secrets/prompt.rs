@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::{
+    signal::{SigSet, SigmaskHow, Signal as Held},
+    signalfd::SignalFd,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Signal, getpid, kill_process},
@@ -40,16 +44,24 @@ impl Terminal {
 
     /// Asks `question` and reads a line that is not shown.
     ///
-    /// Ctrl-C ends the process the way the signal does, with the terminal set back first.
+    /// Ctrl-C ends the process the way the signal does, with the terminal set back first; so does every signal that
+    /// asks a process to end.
     pub(crate) fn ask(&self, question: &str) -> io::Result<Prompted> {
         let mut typed = Zeroizing::new(Vec::with_capacity(MAX_TYPED_BYTES));
-        let unseen = Unseen::begin(&self.0)?;
+        let mut unseen = Unseen::begin(&self.0)?;
         (&self.0).write_all(question.as_bytes())?;
-        let end = read_line(&self.0, &mut typed);
-        drop(unseen);
+        let end = loop {
+            let end = unseen.read_line(&mut typed);
+            drop(unseen);
+            if !matches!(end, Ok(Stroke::Signal)) {
+                break end;
+            }
+            // Whoever started this program has it ignore that signal.
+            unseen = Unseen::begin(&self.0)?;
+        };
         (&self.0).write_all(b"\n")?;
         match end? {
-            Stroke::Interrupt => {
+            Stroke::Interrupt | Stroke::Signal => {
                 kill_process(getpid(), Signal::INT)?;
                 Err(io::ErrorKind::Interrupted.into())
             }
@@ -115,15 +127,31 @@ impl Terminal {
 }
 
 /// A terminal that shows nothing of what is typed, until this is dropped.
+///
+/// Signals that would end this thread's process meanwhile are held back, and do so then.
 struct Unseen<'a> {
     terminal: &'a File,
     before: Termios,
+    signals: SignalFd,
+    mask: SigSet,
 }
+
+/// What asks a process to end, besides the keyboard.
+const ENDING: [Held; 4] = [Held::SIGTERM, Held::SIGHUP, Held::SIGQUIT, Held::SIGINT];
 
 impl<'a> Unseen<'a> {
     fn begin(terminal: &'a File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
-        let mut modes = before.clone();
+        let ending: SigSet = ENDING.into_iter().collect();
+        let signals = SignalFd::new(&ending)?;
+        let mask = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let unseen = Self {
+            terminal,
+            before,
+            signals,
+            mask,
+        };
+        let mut modes = unseen.before.clone();
         // Without ISIG a Ctrl-C comes as a byte, and cannot end the process while nothing is shown.
         modes
             .local_modes
@@ -131,13 +159,40 @@ impl<'a> Unseen<'a> {
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(terminal, OptionalActions::Drain, &modes)?;
-        Ok(Self { terminal, before })
+        Ok(unseen)
+    }
+
+    fn read_line(&self, typed: &mut Vec<u8>) -> io::Result<Stroke> {
+        let (mut terminal, mut byte) = (self.terminal, Zeroizing::new([0]));
+        loop {
+            let mut ready = [
+                PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::new(self.terminal, PollFlags::IN),
+            ];
+            match poll(&mut ready, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                polled => polled?,
+            };
+            if !ready[0].revents().is_empty() {
+                return Ok(Stroke::Signal);
+            }
+            let end = match terminal.read(&mut *byte) {
+                Ok(0) => Stroke::End,
+                Ok(_) => stroke(byte[0], typed),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Stroke::More,
+                Err(error) => return Err(error),
+            };
+            if end != Stroke::More {
+                return Ok(end);
+            }
+        }
     }
 }
 
 impl Drop for Unseen<'_> {
     fn drop(&mut self) {
         let _restored = tcsetattr(self.terminal, OptionalActions::Drain, &self.before);
+        let _unblocked = self.mask.thread_set_mask();
     }
 }
 
@@ -150,21 +205,8 @@ enum Stroke {
     End,
     /// Ctrl-C, or Ctrl-Z or Ctrl-\, which would leave a terminal that shows nothing.
     Interrupt,
-}
-
-fn read_line(mut terminal: &File, typed: &mut Vec<u8>) -> io::Result<Stroke> {
-    let mut byte = Zeroizing::new([0]);
-    loop {
-        let end = match terminal.read(&mut *byte) {
-            Ok(0) => Stroke::End,
-            Ok(_) => stroke(byte[0], typed),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Stroke::More,
-            Err(error) => return Err(error),
-        };
-        if end != Stroke::More {
-            return Ok(end);
-        }
-    }
+    /// A signal waits.
+    Signal,
 }
 
 /// Edits the line as a terminal would: Backspace, Ctrl-U, Ctrl-D, Ctrl-C, Enter.

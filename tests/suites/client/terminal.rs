@@ -1,6 +1,9 @@
 //! In front of a person: passphrases are asked for, tokens are not shown.
 
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
 use sfkey_tests::{
     sim::{Fault, FaultRule},
     support::{Ran, Sfkey, Stage, Terminal, TestKey, binaries, stage::ACCOUNT},
@@ -118,6 +121,25 @@ fn after_control_c_the_terminal_shows_again_what_is_typed() {
     assert_eq!(Ran::of(child).code, 130);
     let after = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_question_that_a_signal_ends_leaves_a_terminal_that_shows_what_is_typed() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::QUIT, Signal::INT] {
+        let stage = Stage::empty();
+        let mut terminal = Terminal::open();
+        let keeps_it_open = terminal.device();
+        let before = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+        let line = add_line(&stage, ACCOUNT, &encrypted_key(&stage));
+        let child = terminal.sfkey(&stage.home, &line).start();
+        terminal.wait_for(": ");
+        let asked = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+        assert!(!asked.contains(LocalModes::ECHO), "nothing is shown");
+        kill_process(Pid::from_child(&child), signal).expect("it waits");
+        assert_eq!(Ran::of(child).code, 128 + signal.as_raw());
+        let after = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
+        assert_eq!(after, before, "{signal:?}");
+    }
 }
 
 #[test]
