@@ -60,13 +60,14 @@ async fn add_one(
     }
     let agent = invocation.connect_trusted().await?;
     hardening::harden();
-    let key = loading.private_key(invocation)?;
-    let added = loading.load_key(invocation, &agent, &key).await?;
-    let keeper = match store {
-        true => Some(store_key::keep(invocation, &loading, &key)?),
-        false => None,
+    let (added, keeper) = match store {
+        true => {
+            let key = loading.private_key(invocation)?;
+            let added = loading.load_key(invocation, &agent, &key).await?;
+            (added, Some(store_key::keep(invocation, &loading, &key)?))
+        }
+        false => (loading.load(invocation, &agent).await?, None),
     };
-    drop(key);
     let saved = match args.save {
         true => {
             let said = in_keyring(typed, store);

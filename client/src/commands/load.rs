@@ -99,11 +99,12 @@ impl<'a> Loading<'a> {
         invocation: &Invocation<'_>,
         agent: &Client,
     ) -> Result<AddAccountResponse, Failure> {
-        let key = self.private_key(invocation)?;
-        self.load_key(invocation, agent, &key).await
+        // The key is wiped before anything waits.
+        let spec = self.spec(invocation, &self.private_key(invocation)?)?;
+        Ok(agent.again().await?.add(spec).await?)
     }
 
-    /// The same with a key that was read already.
+    /// The same with a key that was read already, for whoever needs it afterwards.
     pub(super) async fn load_key(
         &self,
         invocation: &Invocation<'_>,

@@ -106,6 +106,8 @@ impl Walk<'_> {
     /// Loads the account as it is known now, and asks for a token.
     async fn attempt(&mut self, agent: &Client) -> Result<Token, Failure> {
         let account = self.account()?.to_string();
+        // What the agent knows of an earlier try goes with the account, the token that came without introspection too.
+        self.unload(agent).await;
         self.load(agent).await?;
         let request = GetTokenRequest {
             account,
