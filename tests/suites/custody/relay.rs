@@ -7,12 +7,16 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
+    time::Duration,
 };
 
 use sfkey_tests::support::{Home, home::set_mode, stopwatch::unix_now};
 
-/// An AddAccount request is longer than all that a client sends before it.
+/// An AddAccount request is longer than all that a client sends before it over the same connection.
 const LONGER_THAN_THE_REST: usize = 1_200;
+
+/// Longest wait for a request that a client surely sends.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of the client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +39,9 @@ pub(crate) struct Relay {
 struct Bytes(Arc<Mutex<Vec<u8>>>);
 
 impl Bytes {
-    fn keep(&self, piece: &[u8]) -> usize {
+    fn keep(&self, piece: &[u8]) {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         bytes.extend_from_slice(piece);
-        bytes.len()
     }
 
     fn all(&self) -> Vec<u8> {
@@ -47,7 +50,7 @@ impl Bytes {
 }
 
 impl Relay {
-    /// Takes one connection for the agent of this home.
+    /// Takes connections for the agent of this home.
     pub(crate) fn to(home: &Home, passing: Passing) -> Self {
         let directory = home.path(format!("run/relay-{}", unix_now()));
         fs::create_dir(&directory).expect("created");
@@ -58,19 +61,23 @@ impl Relay {
         let (hold, held) = mpsc::channel();
         let (agent, kept) = (home.socket(), (from_client.clone(), from_agent.clone()));
         thread::spawn(move || {
-            let (client, _) = listener.accept().expect("a client comes");
-            let agent = UnixStream::connect(agent).expect("the agent listens");
-            let (to_client, to_agent) = (share(&client), share(&agent));
-            let answers = thread::spawn(move || pass(agent, to_client, &kept.1, |_| true));
-            pass(client, to_agent, &kept.0, |length| {
-                let passes = passing == Passing::On || length < LONGER_THAN_THE_REST;
-                if !passes {
-                    // Nobody listens for a second piece of the same request.
-                    hold.send(()).ok();
-                }
-                passes
-            });
-            answers.join().expect("the other direction ends as well");
+            for client in listener.incoming() {
+                let client = client.expect("a client comes");
+                let agent = UnixStream::connect(&agent).expect("the agent listens");
+                let (to_client, to_agent) = (share(&client), share(&agent));
+                let (sent, answered, hold) = (kept.0.clone(), kept.1.clone(), hold.clone());
+                thread::spawn(move || pass(agent, to_client, &answered, |_| true));
+                thread::spawn(move || {
+                    pass(client, to_agent, &sent, |length| {
+                        let passes = passing == Passing::On || length < LONGER_THAN_THE_REST;
+                        if !passes {
+                            // Nobody listens for a second piece of the same request.
+                            hold.send(()).ok();
+                        }
+                        passes
+                    });
+                });
+            }
         });
         Self {
             path,
@@ -87,7 +94,9 @@ impl Relay {
 
     /// Waits until the client has sent what is held back.
     pub(crate) fn wait_until_held(&self) {
-        self.held.recv().expect("the client sends its request");
+        self.held
+            .recv_timeout(PATIENCE)
+            .expect("the client sends its request");
     }
 
     /// What the client sent, and what the agent sent.
@@ -100,10 +109,13 @@ fn share(stream: &UnixStream) -> UnixStream {
     stream.try_clone().expect("a descriptor is free")
 }
 
+/// `passes` is asked about how much came so far.
 fn pass(mut from: UnixStream, mut to: UnixStream, kept: &Bytes, passes: impl Fn(usize) -> bool) {
-    let mut piece = [0; 4096];
+    let (mut piece, mut came) = ([0; 4096], 0);
     while let Ok(length @ 1..) = from.read(&mut piece) {
-        if passes(kept.keep(&piece[..length])) && to.write_all(&piece[..length]).is_err() {
+        kept.keep(&piece[..length]);
+        came += length;
+        if passes(came) && to.write_all(&piece[..length]).is_err() {
             break;
         }
     }
