@@ -213,12 +213,10 @@ impl Task {
         };
         in_flight.abort();
         let now = self.agent.clock.now();
-        if let Some(request) = self.waiting.pop() {
-            self.ask_for(request, Ask::Mint, now);
-        }
-        if self.in_flight.is_none() {
-            for request in std::mem::take(&mut self.waiting) {
-                self.ask_for(request, Ask::Mint, now);
+        for request in std::mem::take(&mut self.waiting) {
+            match self.in_flight {
+                Some(_) => self.wait(request),
+                None => self.ask_for(request, Ask::Mint, now),
             }
         }
     }
