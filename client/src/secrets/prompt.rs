@@ -51,9 +51,9 @@ impl Terminal {
         let mut unseen = Unseen::begin(&self.0)?;
         (&self.0).write_all(question.as_bytes())?;
         let end = loop {
-            let end = unseen.read_line(&mut typed);
+            let end = unseen.read_line(&mut typed).transpose();
             drop(unseen);
-            if !matches!(end, Ok(Stroke::Signal)) {
+            if let Some(end) = end {
                 break end;
             }
             // Whoever started this program has it ignore that signal.
@@ -61,7 +61,7 @@ impl Terminal {
         };
         (&self.0).write_all(b"\n")?;
         match end? {
-            Stroke::Interrupt | Stroke::Signal => {
+            Stroke::Interrupt => {
                 kill_process(getpid(), Signal::INT)?;
                 Err(io::ErrorKind::Interrupted.into())
             }
@@ -162,7 +162,8 @@ impl<'a> Unseen<'a> {
         Ok(unseen)
     }
 
-    fn read_line(&self, typed: &mut Vec<u8>) -> io::Result<Stroke> {
+    /// Reads on until the line ends; `None` when a signal is held back.
+    fn read_line(&self, typed: &mut Vec<u8>) -> io::Result<Option<Stroke>> {
         let (mut terminal, mut byte) = (self.terminal, Zeroizing::new([0]));
         loop {
             let mut ready = [
@@ -174,7 +175,7 @@ impl<'a> Unseen<'a> {
                 polled => polled?,
             };
             if !ready[0].revents().is_empty() {
-                return Ok(Stroke::Signal);
+                return Ok(None);
             }
             let end = match terminal.read(&mut *byte) {
                 Ok(0) => Stroke::End,
@@ -183,7 +184,7 @@ impl<'a> Unseen<'a> {
                 Err(error) => return Err(error),
             };
             if end != Stroke::More {
-                return Ok(end);
+                return Ok(Some(end));
             }
         }
     }
@@ -205,8 +206,6 @@ enum Stroke {
     End,
     /// Ctrl-C, or Ctrl-Z or Ctrl-\, which would leave a terminal that shows nothing.
     Interrupt,
-    /// A signal waits.
-    Signal,
 }
 
 /// Edits the line as a terminal would: Backspace, Ctrl-U, Ctrl-D, Ctrl-C, Enter.
