@@ -14,7 +14,7 @@ use crate::{
     secrets::{Keeper, Keeping, Reference, Terminal},
 };
 
-/// Keeps the key of an account that is loaded. Says where it is not kept for good.
+/// Keeps the key of an account that is loaded.
 pub(super) fn keep(
     invocation: &Invocation<'_>,
     loading: &Loading<'_>,
@@ -30,9 +30,6 @@ pub(super) fn keep(
     let keeper = keeping
         .key(key)
         .map_err(|failure| failure.though_loaded(loading.name))?;
-    if let Some(caution) = keeper.caution() {
-        invocation.output.warn(&caution);
-    }
     invocation
         .output
         .note(&format!("the key of {} is in the keyring", loading.name));

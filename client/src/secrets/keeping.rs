@@ -53,6 +53,7 @@ impl Keeping<'_> {
         self.keep(&item, secret.clone(), |kept| kept == *secret)
     }
 
+    /// Says where it is not kept for good.
     fn keep(
         &self,
         item: &Item,
@@ -66,6 +67,9 @@ impl Keeping<'_> {
         if !is_it(found.secret) {
             let error = KeyringError::Failed("what it gives back is not what was put there".to_owned());
             return Err(failure(&error));
+        }
+        if let Some(caution) = found.keeper.caution() {
+            self.output.warn(&caution);
         }
         Ok(found.keeper)
     }

@@ -32,13 +32,17 @@ const LOGIN_HOSTS: [&str; 2] = ["https://login.salesforce.com", "https://test.sa
 
 /// Where imported keys go.
 pub(super) enum Place {
-    /// Files below [`key_directory`], encrypted.
-    Files {
-        passphrase: Passphrase,
-        /// Where the passphrase can be read again; nothing when it is to be asked for.
-        passphrase_place: Option<Reference>,
-    },
+    Files(KeyFiles),
     Keyring,
+}
+
+/// Files below [`key_directory`], encrypted.
+pub(super) struct KeyFiles {
+    passphrase: Passphrase,
+    /// Where the passphrase can be read again; nothing when it is to be asked for.
+    passphrase_place: Option<Reference>,
+    /// Keys that are kept already, by their fingerprint: several logins may share one.
+    kept: BTreeMap<String, PathBuf>,
 }
 
 /// What all logins of one import share.
@@ -46,8 +50,6 @@ pub(super) struct Adoption<'a> {
     invocation: &'a Invocation<'a>,
     agent: Client,
     place: Place,
-    /// Keys that are kept already, by their fingerprint: several logins may share one.
-    kept: BTreeMap<String, PathBuf>,
 }
 
 /// Where imported keys are kept.
@@ -68,7 +70,6 @@ impl<'a> Adoption<'a> {
             invocation,
             agent,
             place,
-            kept: BTreeMap::new(),
         }
     }
 
@@ -98,15 +99,15 @@ impl<'a> Adoption<'a> {
             .prove(account, &entry, configured.as_deref(), key)
             .await?
             .filter(|audience| audience != login_url || configured.is_some_and(|there| there != *audience));
-        let (kept, is_persistent) = match &self.place {
+        let (kept, is_persistent) = match &mut self.place {
             Place::Keyring => {
                 let keeper = self.keep_in_keyring(account, key)?;
                 entry.key = Some(Reference::Keyring);
                 ("in the keyring".to_owned(), keeper.is_persistent())
             }
-            Place::Files { passphrase_place, .. } => {
-                entry.passphrase = passphrase_place.clone();
-                let path = self.keep(account, key)?;
+            Place::Files(files) => {
+                entry.passphrase = files.passphrase_place.clone();
+                let path = files.keep(&self.invocation.environment, account, key)?;
                 let kept = format!("encrypted in {}", path.display());
                 entry.key = Some(Reference::File(path));
                 (kept, true)
@@ -132,11 +133,7 @@ impl<'a> Adoption<'a> {
             environment: &self.invocation.environment,
             output: self.invocation.output,
         };
-        let keeper = keeping.key(key)?;
-        if let Some(caution) = keeper.caution() {
-            self.invocation.output.warn(&caution);
-        }
-        Ok(keeper)
+        keeping.key(key)
     }
 
     /// The audience that the account is configured with, if it is. One of this name with another identity stays as
@@ -226,17 +223,29 @@ impl<'a> Adoption<'a> {
         self.agent.request_token(request).await?;
         Ok(())
     }
+}
+
+impl KeyFiles {
+    pub(super) fn new(passphrase: Passphrase, passphrase_place: Option<Reference>) -> Self {
+        Self {
+            passphrase,
+            passphrase_place,
+            kept: BTreeMap::new(),
+        }
+    }
 
     /// Keeps the key encrypted, and reads it back before anybody thinks of removing the other file.
-    fn keep(&mut self, account: &AccountName, key: &PrivateKey) -> Result<PathBuf, Failure> {
-        let Place::Files { passphrase, .. } = &self.place else {
-            unreachable!("only files come here")
-        };
+    fn keep(
+        &mut self,
+        environment: &Environment,
+        account: &AccountName,
+        key: &PrivateKey,
+    ) -> Result<PathBuf, Failure> {
         let fingerprint = key.spki_fingerprint();
         if let Some(path) = self.kept.get(&fingerprint) {
             return Ok(path.clone());
         }
-        let directory = key_directory(&self.invocation.environment)?;
+        let directory = key_directory(environment)?;
         let path = directory.join(format!("{account}.key"));
         let unwritten = |detail: String| {
             Failure::new(
@@ -250,16 +259,16 @@ impl<'a> Adoption<'a> {
             .mode(0o700)
             .create(&directory)
             .map_err(|error| unwritten(words(&error)))?;
-        if !is_there(&path, passphrase, key)? {
+        if !is_there(&path, &self.passphrase, key)? {
             let pem = key
-                .to_encrypted_pem(passphrase)
+                .to_encrypted_pem(&self.passphrase)
                 .map_err(|error| unwritten(words(&error)))?;
             keypair::create(&[NewFile {
                 path: &path,
                 content: pem.as_bytes(),
                 mode: 0o600,
             }])?;
-            if !is_there(&path, passphrase, key)? {
+            if !is_there(&path, &self.passphrase, key)? {
                 return Err(unwritten("what was written is not the key".to_owned()));
             }
         }

@@ -20,7 +20,7 @@ use sfkey::{
 };
 
 use self::{
-    adopt::{Adoption, Place},
+    adopt::{Adoption, KeyFiles, Place},
     logins::{Kind, Login},
 };
 use super::{Invocation, here, keygen};
@@ -263,10 +263,8 @@ fn place(invocation: &Invocation<'_>, args: &ImportArgs) -> Result<Place, Failur
         return Ok(Place::Keyring);
     }
     let Some(file) = &args.passphrase_file else {
-        return Ok(Place::Files {
-            passphrase: keygen::choose_passphrase("the keys that are imported")?,
-            passphrase_place: None,
-        });
+        let passphrase = keygen::choose_passphrase("the keys that are imported")?;
+        return Ok(Place::Files(KeyFiles::new(passphrase, None)));
     };
     let reference = Reference::file(file, &here()?, &invocation.environment);
     let read = secrets::read(
@@ -276,10 +274,10 @@ fn place(invocation: &Invocation<'_>, args: &ImportArgs) -> Result<Place, Failur
         &invocation.environment,
         invocation.output,
     )?;
-    Ok(Place::Files {
-        passphrase: Passphrase::new(read),
-        passphrase_place: Some(reference),
-    })
+    Ok(Place::Files(KeyFiles::new(
+        Passphrase::new(read),
+        Some(reference),
+    )))
 }
 
 /// Offers to remove each key file in the clear of which every login was imported. It takes a person who says yes.

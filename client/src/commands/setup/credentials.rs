@@ -131,10 +131,8 @@ impl Walk<'_> {
 
     fn secret_into_keyring(&self, secret: &Zeroizing<Vec<u8>>) -> Result<Reference, Failure> {
         let account = self.account()?;
-        let keeper = self
-            .keeping(&account, true)
+        self.keeping(&account, true)
             .secret(Kind::ConsumerSecret, secret)?;
-        self.caution(&keeper);
         Ok(Reference::Keyring)
     }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     commands::store_key,
     exit::Failure,
-    secrets::{Keeper, Keeping, Reference, keyring::Keyring},
+    secrets::{Keeping, Reference, keyring::Keyring},
 };
 
 impl Walk<'_> {
@@ -32,7 +32,6 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
-        self.caution(&keeper);
         self.answers.set(Field::Key, KEYRING);
         self.answers.forget(Field::Passphrase);
         self.keep()?;
@@ -101,12 +100,6 @@ impl Walk<'_> {
             unlock: self.unlock(),
             environment: &self.invocation.environment,
             output: self.invocation.output,
-        }
-    }
-
-    pub(super) fn caution(&self, keeper: &Keeper) {
-        if let Some(caution) = keeper.caution() {
-            self.invocation.output.warn(&caution);
         }
     }
 }
