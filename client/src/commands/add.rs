@@ -66,7 +66,7 @@ async fn add_one(
             let added = loading.load_key(invocation, &agent, &key).await?;
             (added, Some(store_key::keep(invocation, &loading, &key)?))
         }
-        false => (loading.load(invocation, &agent).await?, None),
+        false => (loading.load(invocation, &agent).await?.1, None),
     };
     let saved = match args.save {
         true => {
@@ -122,7 +122,7 @@ async fn add_all(invocation: &Invocation<'_>, args: &AddArgs, config: &Config) -
             ..Loading::explicit(name, entry)
         };
         let added = match loading.require_complete(&invocation.environment) {
-            Ok(()) => loading.load(invocation, &agent).await,
+            Ok(()) => loading.load(invocation, &agent).await.map(|(_, added)| added),
             Err(incomplete) => Err(incomplete),
         };
         match added {

@@ -93,15 +93,18 @@ impl<'a> Loading<'a> {
 
     /// Reads the secrets and hands the account over. The entry is complete.
     ///
-    /// Reading and asking block this thread, for as long as somebody thinks. So `agent` is connected to anew.
+    /// Reading and asking block this thread, for as long as somebody thinks. So `agent` is connected to anew, and that
+    /// connection is the one to go on with.
     pub(super) async fn load(
         &self,
         invocation: &Invocation<'_>,
         agent: &Client,
-    ) -> Result<AddAccountResponse, Failure> {
+    ) -> Result<(Client, AddAccountResponse), Failure> {
         // The key is wiped before anything waits.
         let spec = self.spec(invocation, &self.private_key(invocation)?)?;
-        Ok(agent.again().await?.add(spec).await?)
+        let agent = agent.again().await?;
+        let added = agent.add(spec).await?;
+        Ok((agent, added))
     }
 
     /// The same with a key that was read already, for whoever needs it afterwards.
@@ -319,8 +322,8 @@ pub(super) async fn on_demand(
     }
     loading.turn = turn.as_ref();
     hardening::harden();
-    loading.load(invocation, agent).await?;
-    Ok((agent.again().await?, name))
+    let (agent, _) = loading.load(invocation, agent).await?;
+    Ok((agent, name))
 }
 
 fn still_asked(name: &AccountName) -> Failure {
