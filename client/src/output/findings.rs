@@ -69,9 +69,10 @@ impl Finding {
     }
 }
 
+/// What `sfkey config check --json` and `sfkey doctor --json` print.
 #[derive(Serialize)]
-struct Findings<'a> {
-    checks: &'a [Finding],
+pub(super) struct Findings<'a> {
+    pub(super) checks: &'a [Finding],
 }
 
 impl Output {
@@ -109,6 +110,21 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&Finding::warning("a", "b", "c")).expect("serialized"),
             r#"{"id":"a","status":"warning","detail":"b","fix":"c"}"#
+        );
+    }
+
+    #[test]
+    fn the_object_has_every_key_and_null_without_a_fix() {
+        let checks = [
+            Finding::ok("agent", "runs"),
+            Finding::warning("clock", "off", "set it"),
+        ];
+        assert_eq!(
+            serde_json::to_string(&Findings { checks: &checks }).expect("serialized"),
+            concat!(
+                r#"{"checks":[{"id":"agent","status":"ok","detail":"runs","fix":null},"#,
+                r#"{"id":"clock","status":"warning","detail":"off","fix":"set it"}]}"#
+            )
         );
     }
 }

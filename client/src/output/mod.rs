@@ -22,8 +22,7 @@ use sfkey::proto::v1::{
 };
 use zeroize::Zeroizing;
 
-pub(crate) use check::{Check, Verdict};
-pub(crate) use findings::Finding;
+pub(crate) use findings::{Finding, Standing};
 pub(crate) use table::facts as table;
 pub(crate) use text::local_moment;
 pub(crate) use token::{Shell, TokenFormat, variables};
@@ -294,7 +293,7 @@ impl Output {
     }
 
     /// One finding of `sfkey doctor`. JSON waits for all of them.
-    pub(crate) fn check(&self, check: &Check) -> Result<(), Failure> {
+    pub(crate) fn check(&self, check: &Finding) -> Result<(), Failure> {
         match self.is_json() {
             true => Ok(()),
             false => write_out(check::line(check).as_bytes()),
@@ -302,9 +301,9 @@ impl Output {
     }
 
     /// All of them together.
-    pub(crate) fn checks(&self, checks: &[Check]) -> Result<(), Failure> {
+    pub(crate) fn checks(&self, checks: &[Finding]) -> Result<(), Failure> {
         match self.is_json() {
-            true => write_json(&check::ChecksObject { checks }),
+            true => write_json(&findings::Findings { checks }),
             false => write_out(check::summary(checks).as_bytes()),
         }
     }

@@ -9,7 +9,7 @@ use sfkey::{
 };
 
 use super::{Found, Report};
-use crate::{commands::Invocation, exit::Failure, output::Check};
+use crate::{commands::Invocation, exit::Failure, output::Finding};
 
 /// Version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -36,7 +36,7 @@ pub(super) async fn check(
             return Ok(None);
         }
     };
-    report.add(Check::ok(
+    report.add(Finding::ok(
         "agent",
         format!(
             "sfkey-agent, pid {}, at {}",
@@ -49,7 +49,7 @@ pub(super) async fn check(
     report.add(memory(&status))?;
     let mut serves = status.protocol_version == PROTOCOL_VERSION;
     if status.locked {
-        report.add(Check::failed(
+        report.add(Finding::failed(
             "lock",
             "the agent is locked: no key can be used",
             "sfkey unlock",
@@ -67,8 +67,8 @@ pub(super) async fn check(
     }))
 }
 
-fn restricted(client: &Client) -> Check {
-    Check::warning(
+fn restricted(client: &Client) -> Finding {
+    Finding::warning(
         "agent",
         format!(
             "{} is a restricted socket: it serves tokens, and checks nothing",
@@ -78,55 +78,55 @@ fn restricted(client: &Client) -> Check {
     )
 }
 
-fn version(status: &GetStatusResponse) -> Check {
+fn version(status: &GetStatusResponse) -> Finding {
     let (agent, protocol) = (&status.version, status.protocol_version);
     let fix = "install sfkey and sfkey-agent of the same version, then start the agent anew: sfkey stop";
     if protocol != PROTOCOL_VERSION {
         let detail =
             format!("the agent speaks protocol {protocol}, and sfkey {VERSION} speaks {PROTOCOL_VERSION}");
-        Check::failed("version", detail, fix)
+        Finding::failed("version", detail, fix)
     } else if agent != VERSION {
-        Check::warning(
+        Finding::warning(
             "version",
             format!("the agent is {agent}, and sfkey is {VERSION}"),
             fix,
         )
     } else {
-        Check::ok("version", format!("both are {VERSION}, protocol {protocol}"))
+        Finding::ok("version", format!("both are {VERSION}, protocol {protocol}"))
     }
 }
 
-fn socket(client: &Client) -> Check {
+fn socket(client: &Client) -> Finding {
     match client.require_trust() {
-        Ok(()) => Check::ok("socket", "it and the way to it belong to you alone, or to root"),
+        Ok(()) => Finding::ok("socket", "it and the way to it belong to you alone, or to root"),
         Err(error) => {
             let failure = Failure::from(error);
-            Check::failed("socket", failure.message, failure.fix)
+            Finding::failed("socket", failure.message, failure.fix)
         }
     }
 }
 
-fn memory(status: &GetStatusResponse) -> Check {
+fn memory(status: &GetStatusResponse) -> Finding {
     let traced = if status.dumpable {
         "; it may be traced and dumped"
     } else {
         ""
     };
     match status.memory_protection() {
-        MemoryProtection::MemfdSecret if status.dumpable => Check::warning(
+        MemoryProtection::MemfdSecret if status.dumpable => Finding::warning(
             "memory",
             "the agent may be traced and dumped by every process of yours",
             "start the agent anew: sfkey stop, then sfkey-agent; its log says what was refused",
         ),
         MemoryProtection::MemfdSecret => {
-            Check::ok("memory", "memfd_secret: unreadable even for root, never swapped")
+            Finding::ok("memory", "memfd_secret: unreadable even for root, never swapped")
         }
-        MemoryProtection::Mlock => Check::warning(
+        MemoryProtection::Mlock => Finding::warning(
             "memory",
             format!("mlock: never swapped, but root can read it{traced}"),
             "a kernel with memfd_secret: Linux 6.5 or later, or secretmem.enable=1 on its command line",
         ),
-        MemoryProtection::None | MemoryProtection::Unspecified => Check::failed(
+        MemoryProtection::None | MemoryProtection::Unspecified => Finding::failed(
             "memory",
             format!("the master secret is not protected: it can be swapped out{traced}"),
             "raise the limit of locked memory for the agent (ulimit -l 1024, LimitMEMLOCK=), and start it anew",
@@ -137,7 +137,7 @@ fn memory(status: &GetStatusResponse) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Verdict;
+    use crate::output::Standing;
 
     fn status(version: &str, protocol_version: u32) -> GetStatusResponse {
         GetStatusResponse {
@@ -149,14 +149,14 @@ mod tests {
 
     #[test]
     fn another_version_is_a_warning_and_another_protocol_a_failure() {
-        assert_eq!(version(&status(VERSION, PROTOCOL_VERSION)).status, Verdict::Ok);
+        assert_eq!(version(&status(VERSION, PROTOCOL_VERSION)).status, Standing::Ok);
         assert_eq!(
             version(&status("0.0.1", PROTOCOL_VERSION)).status,
-            Verdict::Warning
+            Standing::Warning
         );
         assert_eq!(
             version(&status(VERSION, PROTOCOL_VERSION + 1)).status,
-            Verdict::Failed
+            Standing::Failed
         );
     }
 
@@ -168,9 +168,9 @@ mod tests {
             status.dumpable = dumpable;
             memory(&status).status
         };
-        assert_eq!(with(MemoryProtection::MemfdSecret, false), Verdict::Ok);
-        assert_eq!(with(MemoryProtection::MemfdSecret, true), Verdict::Warning);
-        assert_eq!(with(MemoryProtection::Mlock, false), Verdict::Warning);
-        assert_eq!(with(MemoryProtection::None, false), Verdict::Failed);
+        assert_eq!(with(MemoryProtection::MemfdSecret, false), Standing::Ok);
+        assert_eq!(with(MemoryProtection::MemfdSecret, true), Standing::Warning);
+        assert_eq!(with(MemoryProtection::Mlock, false), Standing::Warning);
+        assert_eq!(with(MemoryProtection::None, false), Standing::Failed);
     }
 }

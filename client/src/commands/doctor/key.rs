@@ -22,7 +22,7 @@ use crate::{
     commands::Invocation,
     config::AccountEntry,
     exit::{Failure, words},
-    output::{Check, Output},
+    output::{Finding, Output},
     quote,
     secrets::{self, Purpose, Reference, keyring::Unlock},
 };
@@ -49,7 +49,7 @@ pub(super) fn check(
     if let (Some(own), Some(loaded)) = (&own, &loaded)
         && own != loaded
     {
-        report.add(Check::warning(
+        report.add(Finding::warning(
             "key",
             format!("{name} is loaded with another key than the configuration names"),
             format!("sfkey add {name} --replace"),
@@ -125,18 +125,18 @@ fn key(
 }
 
 /// A key that can be read; the worse if others can read it too.
-fn readable(name: &AccountName, reference: &Reference, what: &str) -> Check {
+fn readable(name: &AccountName, reference: &Reference, what: &str) -> Finding {
     if let Reference::File(path) = reference
         && let Some(mode) = readable_by_others(path)
     {
         let word = quote::word(&path.to_string_lossy());
-        return Check::failed(
+        return Finding::failed(
             "key",
             format!("others can read {} (mode {mode:04o})", path.display()),
             format!("chmod go= {word}   (and make another key if others use this machine)"),
         );
     }
-    Check::ok(
+    Finding::ok(
         "key",
         format!("the key of {name} can be read: {what}, {reference}"),
     )
@@ -156,21 +156,21 @@ fn certificate(
                 "openssl x509 -noout -subject -in {}",
                 quote::word(&path.to_string_lossy())
             );
-            return report.add(Check::failed("certificate", format!("{place}: {why}"), fix));
+            return report.add(Finding::failed("certificate", format!("{place}: {why}"), fix));
         }
     };
     report.add(validity(&place.to_string(), &parsed, now))?;
     let Some(key) = key else {
-        return report.add(Check::warning(
+        return report.add(Finding::warning(
             "key_certificate",
             "the key is encrypted, so it cannot be compared with the certificate before it is loaded",
             "sfkey add NAME, then sfkey doctor NAME",
         ));
     };
     report.add(if parsed.fingerprint == key {
-        Check::ok("key_certificate", "the certificate belongs to the key")
+        Finding::ok("key_certificate", "the certificate belongs to the key")
     } else {
-        Check::failed(
+        Finding::failed(
             "key_certificate",
             format!(
                 "{place} is the certificate of another key: its key is {}, ours is {}",
@@ -234,7 +234,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn validity(place: &str, certificate: &Parsed, now: Timestamp) -> Check {
+fn validity(place: &str, certificate: &Parsed, now: Timestamp) -> Finding {
     let now = now.as_second();
     let day = |seconds: i64| match Timestamp::from_second(seconds) {
         Ok(at) => at.strftime("%Y-%m-%d").to_string(),
@@ -243,25 +243,25 @@ fn validity(place: &str, certificate: &Parsed, now: Timestamp) -> Check {
     let (begins, ends) = (day(certificate.begins), day(certificate.ends));
     let renew = "make another certificate for the key, and upload it to the app: openssl req -new -x509 -sha256 -days 365 -key KEY -out NEW.crt -subj /CN=sfkey";
     if certificate.ends <= now {
-        Check::failed("certificate", format!("{place} ended on {ends}"), renew)
+        Finding::failed("certificate", format!("{place} ended on {ends}"), renew)
     } else if certificate.begins > now {
         let fix = "check this machine's clock, or make another certificate";
-        Check::failed("certificate", format!("{place} begins on {begins} only"), fix)
+        Finding::failed("certificate", format!("{place} begins on {begins} only"), fix)
     } else if certificate.ends - now < SOON_SECONDS {
-        Check::warning("certificate", format!("{place} ends on {ends}"), renew)
+        Finding::warning("certificate", format!("{place} ends on {ends}"), renew)
     } else {
-        Check::ok("certificate", format!("{place} ends on {ends}"))
+        Finding::ok("certificate", format!("{place} ends on {ends}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Verdict;
+    use crate::output::Standing;
 
     const DAY: i64 = 24 * 3600;
 
-    fn judged(begins: i64, ends: i64) -> Verdict {
+    fn judged(begins: i64, ends: i64) -> Standing {
         let certificate = Parsed {
             fingerprint: String::new(),
             begins,
@@ -273,10 +273,10 @@ mod tests {
 
     #[test]
     fn a_certificate_that_ended_fails_and_one_that_ends_soon_is_a_warning() {
-        assert_eq!(judged(0, 131 * DAY), Verdict::Ok);
-        assert_eq!(judged(0, 129 * DAY), Verdict::Warning);
-        assert_eq!(judged(0, 100 * DAY), Verdict::Failed);
-        assert_eq!(judged(101 * DAY, 200 * DAY), Verdict::Failed);
+        assert_eq!(judged(0, 131 * DAY), Standing::Ok);
+        assert_eq!(judged(0, 129 * DAY), Standing::Warning);
+        assert_eq!(judged(0, 100 * DAY), Standing::Failed);
+        assert_eq!(judged(101 * DAY, 200 * DAY), Standing::Failed);
     }
 
     #[test]

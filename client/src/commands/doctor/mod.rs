@@ -17,7 +17,7 @@ use super::Invocation;
 use crate::{
     cli::DoctorArgs,
     exit::Failure,
-    output::{Check, Output, Verdict},
+    output::{Finding, Output, Standing},
 };
 
 pub(super) async fn run(invocation: &Invocation<'_>, args: DoctorArgs) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ struct Found {
 /// The findings so far. For people each is written when it is found: some take a while.
 struct Report<'a> {
     output: &'a Output,
-    checks: Vec<Check>,
+    checks: Vec<Finding>,
 }
 
 impl<'a> Report<'a> {
@@ -63,7 +63,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn add(&mut self, check: Check) -> Result<(), Failure> {
+    fn add(&mut self, check: Finding) -> Result<(), Failure> {
         self.output.check(&check)?;
         self.checks.push(check);
         Ok(())
@@ -71,17 +71,17 @@ impl<'a> Report<'a> {
 
     /// A check that a failure of the client stands for.
     fn fail(&mut self, id: &str, failure: &Failure) -> Result<(), Failure> {
-        self.add(Check::failed(id, failure.message.clone(), failure.fix.clone()))
+        self.add(Finding::failed(id, failure.message.clone(), failure.fix.clone()))
     }
 
     fn has_failed(&self, id: &str) -> bool {
-        let failed = |check: &&Check| check.id == id && check.status == Verdict::Failed;
+        let failed = |check: &&Finding| check.id == id && check.status == Standing::Failed;
         self.checks.iter().any(|check| failed(&check))
     }
 
     fn end(self) -> Result<(), Failure> {
         self.output.checks(&self.checks)?;
-        let failed = self.checks.iter().any(|check| check.status == Verdict::Failed);
+        let failed = self.checks.iter().any(|check| check.status == Standing::Failed);
         if failed { Err(Failure::printed()) } else { Ok(()) }
     }
 }

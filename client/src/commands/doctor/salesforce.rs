@@ -13,7 +13,7 @@ use crate::{
     commands::Invocation,
     config::{AccountEntry, Config},
     exit::Failure,
-    output::{Check, Verdict},
+    output::{Finding, Standing},
     secrets::Terminal,
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn check(
         Ok(()) => {}
         Err(Asked::Printing(failure)) => return Err(failure),
         Err(Asked::Agent(Error::Refused(refusal))) if refusal.reason == Reason::Unimplemented => {
-            report.add(Check::warning("salesforce", refusal.message, refusal.fix))?;
+            report.add(Finding::warning("salesforce", refusal.message, refusal.fix))?;
         }
         Err(Asked::Agent(error)) => report.fail("salesforce", &error.into())?,
     }
@@ -57,7 +57,7 @@ pub(super) async fn check_askpass(agent: &Client, report: &mut Report<'_>) -> Re
     };
     match asked.await {
         Ok(Some(finding)) if finding.id == ASKPASS => report.add(shown(finding)),
-        Ok(_) => report.add(Check::failed(
+        Ok(_) => report.add(Finding::failed(
             ASKPASS,
             "this agent does not know that check",
             "install sfkey-agent of the same version, then start the agent anew: sfkey stop",
@@ -78,13 +78,13 @@ impl From<Error> for Asked {
     }
 }
 
-fn shown(finding: CheckAccountResponse) -> Check {
+fn shown(finding: CheckAccountResponse) -> Finding {
     let status = match finding.outcome() {
-        Outcome::Ok => Verdict::Ok,
-        Outcome::Failed => Verdict::Failed,
-        Outcome::Warning | Outcome::Unspecified => Verdict::Warning,
+        Outcome::Ok => Standing::Ok,
+        Outcome::Failed => Standing::Failed,
+        Outcome::Warning | Outcome::Unspecified => Standing::Warning,
     };
-    Check {
+    Finding {
         id: finding.id,
         status,
         detail: finding.detail,
@@ -135,7 +135,7 @@ fn offer(
         ..AccountEntry::default()
     };
     let path = Config::save(&invocation.environment, name, &entry, false)?;
-    report.add(Check::warning(
+    report.add(Finding::warning(
         "saved",
         format!(
             "the pair is written into {}; the agent still has the old one",

@@ -13,7 +13,7 @@ use crate::{
     },
     config::{self, AccountEntry, Config},
     exit::Failure,
-    output::Check,
+    output::Finding,
 };
 
 /// The account that is looked at, as far as it is known.
@@ -64,9 +64,9 @@ pub(super) async fn check(
     Ok(setup)
 }
 
-fn readable(invocation: &Invocation<'_>, config: &Config) -> Check {
+fn readable(invocation: &Invocation<'_>, config: &Config) -> Finding {
     let Some(path) = config::path(&invocation.environment) else {
-        return Check::warning(
+        return Finding::warning(
             "config",
             "where the configuration belongs cannot be told: XDG_CONFIG_HOME and HOME are not set",
             "set HOME",
@@ -74,9 +74,9 @@ fn readable(invocation: &Invocation<'_>, config: &Config) -> Check {
     };
     let place = path.display();
     match config.accounts.len() {
-        0 if !path.exists() => Check::ok("config", format!("there is none at {place}, and none is needed")),
-        1 => Check::ok("config", format!("{place}, with 1 account")),
-        many => Check::ok("config", format!("{place}, with {many} accounts")),
+        0 if !path.exists() => Finding::ok("config", format!("there is none at {place}, and none is needed")),
+        1 => Finding::ok("config", format!("{place}, with 1 account")),
+        many => Finding::ok("config", format!("{place}, with {many} accounts")),
     }
 }
 
@@ -92,15 +92,15 @@ fn meant(named: &str, loaded: &[Account], config: &Config) -> Option<AccountName
     }
 }
 
-fn nobody(loaded: &[Account], config: &Config) -> Check {
+fn nobody(loaded: &[Account], config: &Config) -> Finding {
     if loaded.is_empty() && config.accounts.is_empty() {
-        Check::warning(
+        Finding::warning(
             "account",
             "no account is loaded, and the configuration has none",
             "sfkey add NAME --login-url URL --consumer-key K --username U --key FILE --save",
         )
     } else {
-        Check::warning(
+        Finding::warning(
             "account",
             "no account was named, and none is the default; only the agent was checked",
             "sfkey doctor NAME",
@@ -123,7 +123,7 @@ fn describe(invocation: &Invocation<'_>, setup: &Setup, report: &mut Report<'_>)
     if differing.is_empty() {
         return Ok(());
     }
-    report.add(Check::warning(
+    report.add(Finding::warning(
         "config",
         format!(
             "{name} is loaded with another {} than the configuration has",
@@ -170,7 +170,7 @@ pub(super) async fn load(
     report: &mut Report<'_>,
 ) -> Result<Option<Client>, Failure> {
     if setup.loaded.is_some() {
-        report.add(Check::ok("account", format!("{name} is loaded")))?;
+        report.add(Finding::ok("account", format!("{name} is loaded")))?;
         return Ok(Some(agent.client.clone()));
     }
     // What keeps it from being loaded is told already.
@@ -192,7 +192,7 @@ pub(super) async fn load(
     let loaded = load::on_demand(invocation, &agent.client, name.as_str(), missing, prompting).await;
     match loaded {
         Ok((client, _)) => {
-            report.add(Check::ok(
+            report.add(Finding::ok(
                 "account",
                 format!("{name} was loaded from the configuration"),
             ))?;
