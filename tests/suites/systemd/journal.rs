@@ -1,19 +1,15 @@
 //! The agent's log in the journal of a real systemd-journald, whose `/run` and `/var/log` are its own.
 
 use std::{
-    env, fs,
-    os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use rustix::process::geteuid;
 use serde_json::Value;
 use sfkey_tests::support::{Home, binaries, stranger::skipped};
 
-/// Longest wait for something that it surely does.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::ready::{Readiness, is_installed};
 
 const DAEMON: &str = "/lib/systemd/systemd-journald";
 
@@ -27,37 +23,25 @@ impl Journal {
             skipped(test, "only root can give a journal a /run of its own");
             return None;
         }
-        if !Path::new(DAEMON).exists() {
-            assert_ne!(env::var("CI").as_deref(), Ok("true"), "{DAEMON} is missing");
-            skipped(test, &format!("{DAEMON} is not installed"));
+        if !is_installed(test, DAEMON) {
             return None;
         }
-        let ready = UnixDatagram::bind(home.path("notify")).expect("a short enough path");
-        ready.set_read_timeout(Some(PATIENCE)).expect("set");
-        let log = home.path("journald.log");
         let mounts =
             "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/log && mkdir -p /run/log/journal";
-        let mut child = Command::new("unshare")
+        let ready = Readiness::at(&home.path("notify"), home.path("journald.log"));
+        let mut daemon = Command::new("unshare");
+        daemon
             .args(["--mount", "--fork", "--kill-child", "--propagation", "private"])
             .args(["sh", "-c", &format!("{mounts} && exec {DAEMON}")])
             .env("NOTIFY_SOCKET", home.path("notify"))
             .env("SYSTEMD_LOG_TARGET", "null")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).expect("created"))
-            .spawn()
-            .expect("util-linux is installed");
-        let mut message = [0; 4096];
-        loop {
-            if let Some(status) = child.try_wait().expect("a child of this process") {
-                let why = fs::read_to_string(&log).unwrap_or_default();
-                skipped(test, &format!("no journal here: {status}: {}", why.trim()));
-                return None;
-            }
-            let length = ready.recv(&mut message).expect("journald is ready in time");
-            let text = String::from_utf8_lossy(&message[..length]);
-            if text.lines().any(|line| line == "READY=1") {
-                return Some(Self(child));
+            .stdout(Stdio::null());
+        match ready.of(&mut daemon) {
+            Ok(child) => Some(Self(child)),
+            Err(why) => {
+                skipped(test, &format!("no journal here: {why}"));
+                None
             }
         }
     }

@@ -3,6 +3,7 @@
 mod analyze;
 mod journal;
 mod nest;
+mod ready;
 mod service;
 mod system;
 mod user;

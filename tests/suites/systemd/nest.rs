@@ -2,10 +2,8 @@
 
 use std::{
     env, fs,
-    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -15,8 +13,7 @@ use sfkey_tests::support::{
 };
 use tempfile::TempDir;
 
-/// Longest wait for something that systemd surely does.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::ready::{PATIENCE, Readiness, is_installed};
 
 /// Where the place of the tests stands inside.
 pub(crate) const INSIDE: &str = "/run/nest";
@@ -111,36 +108,20 @@ impl Manager {
             "/usr/bin/systemd-creds",
             "/usr/bin/nsenter",
         ] {
-            if !Path::new(program).exists() {
-                assert_ne!(env::var("CI").as_deref(), Ok("true"), "{program} is missing");
-                skipped(test, &format!("{program} is not installed"));
+            if !is_installed(test, program) {
                 return None;
             }
         }
-        let ready = UnixDatagram::bind(place.path("notify")).expect("a short enough path");
-        ready.set_read_timeout(Some(PATIENCE)).expect("set");
-        let log = place.path("nest.log");
-        let mut child = nest("start", &place)
-            .stderr(fs::File::create(&log).expect("created"))
-            .spawn()
-            .expect("util-linux is installed");
-        let mut message = [0; 4096];
-        loop {
-            if let Some(status) = child.try_wait().expect("a child of this process") {
-                let why = fs::read_to_string(&log).unwrap_or_default();
-                skipped(test, &format!("no nested systemd here: {status}: {}", why.trim()));
-                return None;
-            }
-            let length = ready.recv(&mut message).expect("systemd is ready in time");
-            if String::from_utf8_lossy(&message[..length])
-                .lines()
-                .any(|line| line == "READY=1")
-            {
-                return Some(Self {
-                    child,
-                    place,
-                    home: Home::new(),
-                });
+        let ready = Readiness::at(&place.path("notify"), place.path("nest.log"));
+        match ready.of(&mut nest("start", &place)) {
+            Ok(child) => Some(Self {
+                child,
+                place,
+                home: Home::new(),
+            }),
+            Err(why) => {
+                skipped(test, &format!("no nested systemd here: {why}"));
+                None
             }
         }
     }
