@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sfkey_tests::support::{Calls, Home, Stage, binaries, stage::ACCOUNT};
+use sfkey_tests::support::{Calls, Home, Stage, agent::memory_of, binaries, stage::ACCOUNT};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -147,7 +147,7 @@ async fn sizes(stage: &Stage, calls: &Calls, client: &Path) {
         let name = format!("login-{number}");
         calls.add(&stage.spec_of_new_user(&name)).await.expect("added");
     }
-    let resident = |pid| kilobytes(pid) as f64 / 1e3;
+    let resident = |pid| memory_of(pid).0 as f64 / 1e3;
     let own = resident(stage.agent.pid());
     match SshAgent::start(&stage.home) {
         Some(ssh) => {
@@ -164,14 +164,6 @@ async fn sizes(stage: &Stage, calls: &Calls, client: &Path) {
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// `VmRSS` of a process.
-fn kilobytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is running");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    number.and_then(|number| number.parse().ok()).expect("proc(5)")
 }
 
 /// One line: how long the own took, and how often as long as the reference.

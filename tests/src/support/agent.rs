@@ -204,19 +204,13 @@ impl Agent {
         open.expect("its descriptors can be listed").count()
     }
 
-    /// Memory that it has, and the most that it had, in KiB (proc(5), VmRSS and VmHWM).
+    /// See [`memory_of`].
     ///
     /// # Panics
     /// When it does not run.
     #[must_use]
     pub fn memory(&self) -> (u64, u64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it is running");
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next());
-            number.and_then(|number| number.parse().ok()).expect("a number")
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        memory_of(self.pid())
     }
 
     /// Processor time used so far, in clock ticks of 10 ms (proc(5), fields utime and stime).
@@ -321,4 +315,19 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner);
         reached(&guard)
     }
+}
+
+/// Memory that a process has, and the most that it had, in KiB (proc(5), VmRSS and VmHWM).
+///
+/// # Panics
+/// When it does not run.
+#[must_use]
+pub fn memory_of(pid: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is running");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    };
+    (field("VmRSS:"), field("VmHWM:"))
 }
