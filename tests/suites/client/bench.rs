@@ -36,6 +36,16 @@ pub(crate) fn key_file(stage: &Stage) -> String {
     shown(&stage.home.write("server.key", TestKey::of_app().pkcs8_pem()))
 }
 
+/// A passphrase that a key of a test is encrypted under.
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+
+/// The app's key in the home, encrypted under [`PASSPHRASE`].
+pub(crate) fn encrypted_key(stage: &Stage) -> String {
+    let password = format!("pass:{PASSPHRASE}");
+    let arguments = ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &password];
+    shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")))
+}
+
 /// A path as an argument.
 pub(crate) fn shown(path: &Path) -> String {
     path.to_str().expect("a path of this place is UTF-8").to_owned()

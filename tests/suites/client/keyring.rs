@@ -9,11 +9,9 @@ use sfkey_tests::support::{
 };
 
 use crate::{
-    bench::{add_line, configure, granted, key_file, run, shown, words},
+    bench::{PASSPHRASE, add_line, configure, encrypted_key, granted, key_file, run, shown, words},
     desktop::{self, Bus, Desktop},
 };
-
-const PASSPHRASE: &str = "correct horse battery staple";
 
 /// The longest that a command with a keyring that does not answer may take: 10 s, and what a busy machine needs.
 const IN_TIME: Duration = Duration::from_secs(20);
@@ -25,18 +23,6 @@ fn scene(test: &str) -> Option<(Stage, Desktop)> {
         let desktop = Desktop::start(&stage.home);
         (stage, desktop)
     })
-}
-
-fn encrypted_key(stage: &Stage) -> String {
-    let arguments = [
-        "pkcs8",
-        "-topk8",
-        "-v2",
-        "aes-256-cbc",
-        "-passout",
-        "pass:correct horse battery staple",
-    ];
-    shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")))
 }
 
 fn saved(stage: &Stage) -> String {

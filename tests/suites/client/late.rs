@@ -2,26 +2,12 @@
 
 use std::process::Child;
 
-use sfkey_tests::support::{Line, Ran, Stage, Terminal, TestKey, stage::ACCOUNT};
+use sfkey_tests::support::{Line, Ran, Stage, Terminal, stage::ACCOUNT};
 
 use crate::{
-    bench::{add_line, configure, granted, loaded, run, shown, words},
+    bench::{PASSPHRASE, add_line, configure, encrypted_key, granted, loaded, run, shown, words},
     import::with_logins,
 };
-
-const PASSPHRASE: &str = "correct horse battery staple";
-
-fn encrypted_key(stage: &Stage) -> String {
-    let arguments = [
-        "pkcs8",
-        "-topk8",
-        "-v2",
-        "aes-256-cbc",
-        "-passout",
-        "pass:correct horse battery staple",
-    ];
-    shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")))
-}
 
 /// Somebody who thinks for so long that the agent closes the connection.
 struct Slow {

@@ -5,11 +5,9 @@ use sfkey_tests::{
     support::{Canaries, Ran, Stage, StageSetup, TestKey, stage::ACCOUNT},
 };
 
-use crate::bench::{add_line, add_line_for, granted, key_file, run, shown, words};
+use crate::bench::{PASSPHRASE, add_line, add_line_for, encrypted_key, granted, key_file, run, shown, words};
 
 const CONSUMER_SECRET: &str = "F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7";
-const PASSPHRASE: &str = "correct horse battery staple";
-
 /// Every command, well and badly, and what each said; the output of `token` is left out.
 fn say_everything(stage: &Stage) -> Vec<Ran> {
     let key = key_file(stage);
@@ -31,15 +29,7 @@ fn say_everything(stage: &Stage) -> Vec<Ran> {
         said.push(run(stage, line));
     }
     said.push(run(stage, &["exec", ACCOUNT, "--", "/nowhere"]));
-    let arguments = [
-        "pkcs8",
-        "-topk8",
-        "-v2",
-        "aes-256-cbc",
-        "-passout",
-        "pass:correct horse battery staple",
-    ];
-    let encrypted = shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")));
+    let encrypted = encrypted_key(stage);
     let passphrase = shown(&stage.home.write("passphrase", PASSPHRASE));
     // The files of key and passphrase confused, and a key with its last lines missing.
     let truncated = shown(

@@ -8,13 +8,11 @@ use sfkey_tests::{
 };
 
 use crate::{
-    bench::{granted, key_file, run, shown, words},
+    bench::{PASSPHRASE, encrypted_key, granted, key_file, run, shown, words},
     desktop::{self, Desktop},
 };
 
 const CONSUMER_SECRET: &str = "F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7F00DC0FFEE5EC2E7";
-const PASSPHRASE: &str = "correct horse battery staple";
-
 /// A person who answers questions.
 struct Dialogue {
     terminal: Terminal,
@@ -436,15 +434,7 @@ fn a_new_app_is_waited_for() {
 #[test]
 fn an_interrupted_setup_goes_on_where_it_stopped_and_keeps_no_secret() {
     let stage = org().empty();
-    let arguments = [
-        "pkcs8",
-        "-topk8",
-        "-v2",
-        "aes-256-cbc",
-        "-passout",
-        "pass:correct horse battery staple",
-    ];
-    let key = shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")));
+    let key = encrypted_key(&stage);
     let mut dialogue = Dialogue::begin(&stage, &["setup", ACCOUNT]);
     dialogue.answer("Which kind of org", "1");
     dialogue.answer("Which app", "2");

@@ -1,29 +1,17 @@
 //! In front of a person: passphrases are asked for, tokens are not shown.
 
+use std::{fs, path::Path, process::Child};
+
 use rustix::{
     process::{Pid, Signal, kill_process},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 use sfkey_tests::{
     sim::{Fault, FaultRule},
-    support::{Ran, Sfkey, Stage, Terminal, TestKey, binaries, stage::ACCOUNT},
+    support::{Ran, Sfkey, Stage, Terminal, binaries, stage::ACCOUNT, stopwatch::eventually},
 };
 
-use crate::bench::{add_line, configure, granted, loaded, run, shown, words};
-
-const PASSPHRASE: &str = "correct horse battery staple";
-
-fn encrypted_key(stage: &Stage) -> String {
-    let arguments = [
-        "pkcs8",
-        "-topk8",
-        "-v2",
-        "aes-256-cbc",
-        "-passout",
-        "pass:correct horse battery staple",
-    ];
-    shown(&TestKey::of_app().convert(&arguments, &stage.home.path("encrypted.key")))
-}
+use crate::bench::{PASSPHRASE, add_line, configure, encrypted_key, granted, loaded, run, shown, words};
 
 #[test]
 fn a_token_does_not_go_to_a_terminal_unless_told_to() {
@@ -103,8 +91,9 @@ fn control_c_at_the_question_ends_as_by_the_signal() {
     assert_eq!((ran.code, ran.stdout.as_slice()), (130, &b""[..]));
 }
 
-#[test]
-fn after_control_c_the_terminal_shows_again_what_is_typed() {
+/// Ends `sfkey` in the middle of a question for a passphrase, and requires that the terminal then is as it was. The exit
+/// code.
+fn ended_at_the_question(end: impl FnOnce(&mut Terminal, &Child)) -> i32 {
     let stage = Stage::empty();
     let mut terminal = Terminal::open();
     let keeps_it_open = terminal.device();
@@ -117,28 +106,26 @@ fn after_control_c_the_terminal_shows_again_what_is_typed() {
         !asked.contains(LocalModes::ECHO),
         "nothing is shown while it is asked for"
     );
-    terminal.type_in("half a pass\u{3}");
-    assert_eq!(Ran::of(child).code, 130);
+    end(&mut terminal, &child);
+    let code = Ran::of(child).code;
     let after = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
-    assert_eq!(after, before);
+    assert_eq!(after, before, "exit code {code}");
+    code
+}
+
+#[test]
+fn after_control_c_the_terminal_shows_again_what_is_typed() {
+    let code = ended_at_the_question(|terminal, _| terminal.type_in("half a pass\u{3}"));
+    assert_eq!(code, 130);
 }
 
 #[test]
 fn a_question_that_a_signal_ends_leaves_a_terminal_that_shows_what_is_typed() {
     for signal in [Signal::TERM, Signal::HUP, Signal::QUIT, Signal::INT] {
-        let stage = Stage::empty();
-        let mut terminal = Terminal::open();
-        let keeps_it_open = terminal.device();
-        let before = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
-        let line = add_line(&stage, ACCOUNT, &encrypted_key(&stage));
-        let child = terminal.sfkey(&stage.home, &line).start();
-        terminal.wait_for(": ");
-        let asked = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
-        assert!(!asked.contains(LocalModes::ECHO), "nothing is shown");
-        kill_process(Pid::from_child(&child), signal).expect("it waits");
-        assert_eq!(Ran::of(child).code, 128 + signal.as_raw());
-        let after = tcgetattr(&keeps_it_open).expect("a terminal").local_modes;
-        assert_eq!(after, before, "{signal:?}");
+        let code = ended_at_the_question(|_, child| {
+            kill_process(Pid::from_child(child), signal).expect("it waits");
+        });
+        assert_eq!(code, 128 + signal.as_raw());
     }
 }
 
@@ -229,17 +216,21 @@ fn ten_calls_at_once_ask_one_question() {
     assert_eq!(terminal.shown_to_the_end().matches("Passphrase of ").count(), 1);
 }
 
-#[test]
-fn when_the_one_question_is_not_answered_the_other_calls_do_not_ask() {
+#[tokio::test]
+async fn when_the_one_question_is_not_answered_the_other_calls_do_not_ask() {
     let stage = Stage::empty();
     configure(&stage, &encrypted_key(&stage), "");
     let mut terminal = Terminal::open();
     let program = shown(&binaries::built("sfkey"));
     let script = format!("for _ in 1 2 3; do {program} token {ACCOUNT} & done; wait");
     let line = ["--ctty", "--wait", "/bin/sh", "-c", &script];
+    // Who starts after a question was put may ask again: all three are there before the agent answers the first.
+    stage.agent.signal(Signal::STOP);
     let calls = Sfkey::program("/usr/bin/setsid".into(), &stage.home, line)
         .stdin(terminal.device())
         .start();
+    eventually(async || (connected(&stage.home.socket()) == 3).then_some(())).await;
+    stage.agent.signal(Signal::CONT);
     terminal.wait_for("Passphrase of ");
     terminal.wait_for(": ");
     terminal.type_in("\n");
@@ -257,4 +248,14 @@ fn when_the_one_question_is_not_answered_the_other_calls_do_not_ask() {
     terminal.wait_for(": ");
     terminal.type_in(&format!("{PASSPHRASE}\n"));
     assert_eq!(Ran::of(child).done().out().trim_end(), granted(&stage));
+}
+
+/// Connections to a listening socket, accepted or not: they are in the list under its path, as it is itself.
+fn connected(socket: &Path) -> usize {
+    let list = fs::read_to_string("/proc/net/unix").expect("proc(5)");
+    let path = shown(socket);
+    list.lines()
+        .filter(|line| line.ends_with(&path))
+        .count()
+        .saturating_sub(1)
 }
