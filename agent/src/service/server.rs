@@ -20,6 +20,10 @@ use crate::{
 /// Resets of a client that the server remembers at once; more are an attack (CVE-2023-44487).
 const MAX_RESETS: usize = 64;
 
+/// Streams that the server refuses a client, for it had as many open as it may; more are an attack. A client may well
+/// begin a hundred before it has read how many that are.
+const MAX_REFUSED: usize = 128;
+
 /// Largest request of `TokenService`, in bytes: a name and a hash.
 const MAX_TOKEN_REQUEST_BYTES: usize = 1024;
 
@@ -86,6 +90,7 @@ fn bounded(service: &Service) -> Server<Stack<GateLayer, Stack<WeighLayer, Ident
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_REFUSED))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
         .layer(WeighLayer)
