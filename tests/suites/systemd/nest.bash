@@ -14,13 +14,12 @@ group=sfkey-$(basename "$place")
 case $step in
 start)
     mount --make-rprivate /
-    mount -t tmpfs -o mode=1777 tmpfs /tmp
-    # The place may be below a directory that only root may enter.
-    mkdir /tmp/place
-    mount --bind "$place" /tmp/place
     mount -t tmpfs -o mode=0755 tmpfs /run
     mkdir -p /run/systemd/system /run/systemd/journal /run/nest
-    mount --move /tmp/place /run/nest
+    # The place may be below a directory that only root may enter, and both it and this script below /tmp.
+    mount --bind "$place" /run/nest
+    cp "$0" /run/nest.bash
+    mount -t tmpfs -o mode=1777 tmpfs /tmp
     # What a booted systemd puts in the place of what a service must not see.
     hidden=/run/systemd/inaccessible
     mkdir "$hidden"
@@ -33,7 +32,7 @@ start)
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir "/sys/fs/cgroup/$group"
     echo $$ >"/sys/fs/cgroup/$group/cgroup.procs"
-    exec unshare --cgroup -- "$BASH" "$0" become "$place" "$runtime"
+    exec unshare --cgroup -- "$BASH" /run/nest.bash become "$place" "$runtime"
     ;;
 become)
     umount /sys/fs/cgroup

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use sfkey_tests::support::stranger::skipped;
+use sfkey_tests::support::{Stopwatch, stranger::skipped};
 
 /// Longest wait for something that systemd surely does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is seen to that a daemon still runs while it is waited for.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Whether a program is there. If not, says that `test` did not run.
 ///
@@ -36,7 +39,7 @@ impl Readiness {
     /// Listens at `socket`; what the daemon says goes to `log`.
     pub(crate) fn at(socket: &Path, log: PathBuf) -> Self {
         let socket = UnixDatagram::bind(socket).expect("a short enough path");
-        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        socket.set_read_timeout(Some(LOOK)).expect("set");
         Self { socket, log }
     }
 
@@ -49,13 +52,16 @@ impl Readiness {
             .stderr(fs::File::create(&self.log).expect("created"))
             .spawn()
             .expect("util-linux is installed");
-        let mut message = [0; 4096];
+        let (mut message, begun) = ([0; 4096], Stopwatch::start());
         loop {
             if let Some(status) = child.try_wait().expect("a child of this process") {
                 let why = fs::read_to_string(&self.log).unwrap_or_default();
                 return Err(format!("{status}: {}", why.trim()));
             }
-            let length = self.socket.recv(&mut message).expect("it is ready in time");
+            assert!(begun.elapsed() < PATIENCE, "it is ready in time");
+            let Ok(length) = self.socket.recv(&mut message) else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&message[..length]);
             if text.lines().any(|line| line == "READY=1") {
                 return Ok(child);
