@@ -2,6 +2,7 @@
 
 mod load;
 mod open;
+mod turns;
 
 use std::{
     future::Future,
@@ -23,13 +24,15 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, Sleep},
 };
-use tokio_util::sync::{PollSemaphore, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::{
-    limits::{BYTES_PER_REQUEST, PREFACE_TIME, TURN_BYTES, TURNS},
+    limits::{BYTES_PER_REQUEST, PREFACE_TIME, TURN_BYTES},
     peer::Peer,
 };
+
+use turns::{Place, Waiting};
 
 pub(crate) use load::{Coming, Going};
 
@@ -124,11 +127,16 @@ impl Caller {
     }
 }
 
-/// Leave to be read from, which few connections have at a time.
-struct Turn {
-    /// How often the connection was polled since.
-    polls: u8,
-    _place: OwnedSemaphorePermit,
+/// Where a connection is with its turn to be read from.
+enum Turn {
+    /// It asks when it is polled.
+    Over,
+    Awaited(Waiting),
+    Taken {
+        /// How often the connection was polled since.
+        polls: u8,
+        _place: Place,
+    },
 }
 
 /// When the connection has been polled so often since it was read from, what was read has become requests.
@@ -147,8 +155,7 @@ pub struct Connection {
     since: Instant,
     /// Bytes that were read.
     read: u64,
-    turns: PollSemaphore,
-    turn: Option<Turn>,
+    turn: Turn,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
@@ -171,8 +178,7 @@ impl Connection {
             met: false,
             since: Instant::now(),
             read: 0,
-            turns: PollSemaphore::new(connections.turns()),
-            turn: None,
+            turn: Turn::Over,
             caller: Caller::new(id, connections, peer),
             closed: Box::pin(close.cancelled_owned()),
             _place: place,
@@ -190,23 +196,29 @@ impl Connection {
     /// Waits for this connection's turn to be read from. A turn is over when what was read of it has become requests,
     /// which are weighed: the server makes them after it is polled, and they begin after that.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(turn) = &mut self.turn {
-            turn.polls += 1;
-            if turn.polls <= POLLS_OF_A_TURN {
+        if let Turn::Taken { polls, .. } = &mut self.turn {
+            *polls += 1;
+            if *polls <= POLLS_OF_A_TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.turn = None;
+            self.turn = Turn::Over;
         }
         if self.caller.connections.is_overloaded(self.caller.peer.socket()) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let place = ready!(self.turns.poll_acquire(cx)).expect("the semaphore is never closed");
-        self.turn = Some(Turn {
-            polls: 0,
-            _place: place,
-        });
+        if let Turn::Over = self.turn {
+            let turns = self.caller.connections.turns();
+            self.turn = Turn::Awaited(turns.ask(self.caller.peer.party()));
+        }
+        if let Turn::Awaited(waiting) = &mut self.turn {
+            let place = ready!(waiting.poll(cx));
+            self.turn = Turn::Taken {
+                polls: 0,
+                _place: place,
+            };
+        }
         Poll::Ready(())
     }
 
@@ -269,11 +281,13 @@ impl AsyncRead for Connection {
         }
         let before = buf.filled().len();
         // Whoever is alone delays nobody.
-        let alone = self.caller.connections.turns().available_permits() + 1 == TURNS;
-        let most = if alone { usize::MAX } else { TURN_BYTES };
+        let most = match self.caller.connections.turns().is_quiet() {
+            true => usize::MAX,
+            false => TURN_BYTES,
+        };
         let read = read_some(Pin::new(&mut self.stream), cx, buf, most);
         if read.is_pending() {
-            self.turn = None;
+            self.turn = Turn::Over;
         }
         let length = buf.filled().len() - before;
         self.note_read(length)?;

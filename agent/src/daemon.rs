@@ -33,7 +33,7 @@ use crate::{
     custody::{Custody, protection_name as name},
     hardening::Hardening,
     launch::{self, Launched, detach},
-    limits::{ACCEPTED_AT_ONCE, DRAIN_TIME},
+    limits::{DRAIN_TIME, HANDED_OVER_AT_ONCE},
     lock::Lock,
     logging::Log,
     logins::Logins,
@@ -266,7 +266,7 @@ fn open(
     audit: &Audit,
 ) -> io::Result<(JoinHandle<()>, Incoming)> {
     let listener = UnixListener::from_std(bound.listener()?)?;
-    let (sender, connections) = mpsc::channel(ACCEPTED_AT_ONCE);
+    let (sender, connections) = mpsc::channel(HANDED_OVER_AT_ONCE);
     let entrance = Entrance {
         socket,
         table,

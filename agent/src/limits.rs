@@ -84,6 +84,10 @@ pub const TURN_BYTES: usize = 512;
 /// have begun.
 pub const TURNS: usize = 8;
 
+/// Turns that a process has ahead of those that ask without end, if it did not ask lately: a client needs about three
+/// to connect and be answered.
+pub const TURNS_AHEAD: u64 = 8;
+
 /// A request that is not answered by then is given up; no setting allows more. It is longer than [`JOB_TIME`], so that
 /// whoever waits for Salesforce is told what Salesforce did.
 pub const REQUEST_TIME: Duration = Duration::from_secs(60);
@@ -105,8 +109,15 @@ pub const REFUSAL_LOG_PAUSE: Duration = Duration::from_secs(1);
 /// First and longest pause after accept failed, for example out of descriptors.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Connections that are accepted in one turn, so that whoever comes behind many soon is among those that are served.
-pub const ACCEPTED_AT_ONCE: usize = 64;
+/// Connections that are handed to the server at once.
+pub const HANDED_OVER_AT_ONCE: usize = 64;
+
+/// Connections that wait for a place in the table after they were accepted. Beyond that the process that has most of
+/// them loses one.
+pub const LOBBY: usize = 64;
+
+/// Connections that are accepted in one turn: each takes some microseconds, in which nobody is served.
+pub const ACCEPTED_AT_ONCE: usize = 32;
 
 /// How often whoever found a full table of busy connections looks for one that has become idle.
 pub const ROOM_PAUSE: Duration = Duration::from_millis(50);

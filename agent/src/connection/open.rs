@@ -11,21 +11,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::yield_now,
-    time::Instant,
-};
+use tokio::{sync::Notify, task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, load::Load};
+use super::{Caller, load::Load, turns::Turns};
 use crate::{
     custody::heap,
     limits::{
         CONNECTION_BYTES, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, SLOT_BYTES,
-        STREAM_BYTES, TOKEN_LOAD_BYTES, TURNS,
+        STREAM_BYTES, TOKEN_LOAD_BYTES,
     },
-    peer::{Peer, Socket},
+    peer::{Party, Peer, Socket},
 };
 
 /// The open connections, for whoever must close them.
@@ -35,8 +31,7 @@ pub struct Connections(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     book: Mutex<Book>,
-    /// Connections that may be read from now.
-    turns: Arc<Semaphore>,
+    turns: Turns,
     /// What was taken can be given back to the system.
     shrunk: Notify,
 }
@@ -45,6 +40,8 @@ struct Shared {
 struct Book {
     next: u64,
     entries: HashMap<u64, Entry>,
+    /// How many of those that stay each process has.
+    crowds: HashMap<Party, usize>,
     /// Those that do not take what is sent to them, since the longest time first.
     stalled: VecDeque<u64>,
     main: Scale,
@@ -66,7 +63,7 @@ struct Scale {
 #[derive(Debug)]
 struct Entry {
     /// Where it came in, and whose it is.
-    of: (Socket, u32),
+    party: Party,
     close: CancellationToken,
     /// It is closed as soon as its task runs, and counts for nothing any more.
     closing: bool,
@@ -106,7 +103,7 @@ impl Connections {
         };
         Self(Arc::new(Shared {
             book: Mutex::new(book),
-            turns: Arc::new(Semaphore::new(TURNS)),
+            turns: Turns::new(),
             shrunk: Notify::new(),
         }))
     }
@@ -120,15 +117,21 @@ impl Connections {
     /// How many the user `uid` has open at `socket`.
     #[must_use]
     pub fn open_of(&self, socket: Socket, uid: u32) -> usize {
-        let of_user = |entry: &&Entry| entry.of == (socket, uid);
+        let of_user = |entry: &&Entry| (entry.party.socket, entry.party.uid) == (socket, uid);
         self.book().entries.values().filter(of_user).count()
     }
 
     /// How many are open at `socket`.
     #[must_use]
     pub fn open_at(&self, socket: Socket) -> usize {
-        let there = |entry: &&Entry| entry.of.0 == socket;
+        let there = |entry: &&Entry| entry.party.socket == socket;
         self.book().entries.values().filter(there).count()
+    }
+
+    /// How many `party` has open that are to stay.
+    #[must_use]
+    pub fn of(&self, party: Party) -> usize {
+        self.book().crowd(party)
     }
 
     /// Closes every connection.
@@ -146,16 +149,19 @@ impl Connections {
         self.book().close_where(|_, entry| !entry.spoke);
     }
 
-    /// Closes the connection at `socket` that is missed least: one that has said nothing for a while, else the one
-    /// whose last request is the longest ago. `false`: the agent works for all of them.
+    /// Closes the connection at `socket` that is missed least: one that has said nothing for a while, else of the
+    /// process with the most connections the one whose last request is the longest ago. `false`: the agent works for
+    /// all of them.
     pub fn make_room(&self, socket: Socket) -> bool {
         let mut book = self.book();
         let now = Instant::now();
-        let idle = book
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.of.0 == socket && !entry.closing && entry.met && entry.is_idle());
-        let least = idle.min_by_key(|(_, entry)| (entry.spoke || now - entry.used < SILENT_TIME, entry.used));
+        let idle = book.entries.iter().filter(|(_, entry)| {
+            entry.party.socket == socket && !entry.closing && entry.met && entry.is_idle()
+        });
+        let least = idle.min_by_key(|(_, entry)| {
+            let may_speak = entry.spoke || now - entry.used < SILENT_TIME;
+            (may_speak, Reverse(book.crowd(entry.party)), entry.used)
+        });
         let found = least.map(|(id, _)| *id);
         found.inspect(|id| book.close(*id)).is_some()
     }
@@ -179,14 +185,15 @@ impl Connections {
         }
     }
 
-    pub(super) fn turns(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.turns)
+    /// Who may be read from.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     pub(super) fn enter(&self, peer: &Peer) -> (u64, CancellationToken) {
         let close = CancellationToken::new();
         let entry = Entry {
-            of: (peer.socket(), peer.uid()),
+            party: peer.party(),
             close: close.clone(),
             closing: false,
             met: false,
@@ -200,6 +207,7 @@ impl Connections {
         let mut book = self.book();
         let id = book.next;
         book.next += 1;
+        *book.crowds.entry(entry.party).or_default() += 1;
         book.entries.insert(id, entry);
         book.note_peak();
         (id, close)
@@ -208,10 +216,11 @@ impl Connections {
     pub(super) fn leave(&self, id: u64) {
         let mut book = self.book();
         if let Some(entry) = book.entries.remove(&id) {
-            let scale = book.scale(entry.of.0);
+            let scale = book.scale(entry.party.socket);
             scale.held -= entry.slots * SLOT_BYTES;
             if !entry.closing {
                 scale.weight -= entry.weight;
+                book.thin_out(entry.party);
             }
         }
         book.stalled.retain(|stalled| *stalled != id);
@@ -333,7 +342,7 @@ impl Book {
             let open = self
                 .entries
                 .iter()
-                .filter(|(_, entry)| entry.of.0 == socket && !entry.closing);
+                .filter(|(_, entry)| entry.party.socket == socket && !entry.closing);
             let heaviest = open.max_by_key(|(id, entry)| (entry.stuck, entry.weight, Reverse(**id)));
             match heaviest.map(|(id, _)| *id) {
                 Some(id) => self.close(id),
@@ -359,8 +368,23 @@ impl Book {
         };
         entry.closing = true;
         entry.close.cancel();
-        let (socket, weight) = (entry.of.0, entry.weight);
-        self.scale(socket).weight -= weight;
+        let (party, weight) = (entry.party, entry.weight);
+        self.scale(party.socket).weight -= weight;
+        self.thin_out(party);
+    }
+
+    fn crowd(&self, party: Party) -> usize {
+        self.crowds.get(&party).copied().unwrap_or_default()
+    }
+
+    /// One of its connections does not stay.
+    fn thin_out(&mut self, party: Party) {
+        if let Some(crowd) = self.crowds.get_mut(&party) {
+            *crowd -= 1;
+            if *crowd == 0 {
+                self.crowds.remove(&party);
+            }
+        }
     }
 
     fn close_where(&mut self, which: impl Fn(u64, &Entry) -> bool) {
@@ -423,6 +447,27 @@ mod tests {
         assert!(!connections.make_room(Socket::Token), "that is another table");
         assert!(connections.make_room(Socket::Main) && closed_last.is_cancelled());
         assert!(!connections.make_room(Socket::Main), "all are closed already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_by_the_process_that_has_the_most_connections() {
+        let connections = connections();
+        let enter = |pid| {
+            let (id, close) = connections.enter(&Peer::of_process_for_test(pid));
+            connections.met(id);
+            connections.spoke(id);
+            close
+        };
+        let alone = enter(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let crowd = [enter(2), enter(2)];
+        assert!(connections.make_room(Socket::Main));
+        assert!(!alone.is_cancelled());
+        assert_eq!(crowd.iter().filter(|close| close.is_cancelled()).count(), 1);
+        assert!(
+            connections.make_room(Socket::Main) && alone.is_cancelled(),
+            "now it is the older one"
+        );
     }
 
     #[tokio::test]

@@ -21,6 +21,18 @@ pub enum Socket {
     Token,
 }
 
+/// Whose a connection is, for whoever shares something out: a process, or a user whose processes are hidden from this
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party {
+    /// Where it came in.
+    pub socket: Socket,
+    /// Its user id.
+    pub uid: u32,
+    /// Its process id.
+    pub pid: Option<i32>,
+}
+
 /// The process at the other end of a connection, as the kernel recorded it when the connection was made.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -48,6 +60,14 @@ pub enum PeerRefused {
         uid: u32,
         /// How many that is.
         most: usize,
+    },
+    /// A process that connects faster than it is served.
+    #[error("process {} of user {uid} connects faster than it is served", pid.unwrap_or_default())]
+    Crowd {
+        /// Its user id.
+        uid: u32,
+        /// Its process id.
+        pid: Option<i32>,
     },
     /// The kernel does not say who it is.
     #[error("the kernel does not tell the peer: {0}")]
@@ -95,6 +115,16 @@ impl Peer {
         self.uid
     }
 
+    /// With whom it shares.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        Party {
+            socket: self.socket,
+            uid: self.uid,
+            pid: self.pid(),
+        }
+    }
+
     /// Whether it is a member of the group `gid`.
     #[must_use]
     pub fn is_in(&self, gid: u32) -> bool {
@@ -116,6 +146,14 @@ impl Peer {
     #[cfg(test)]
     pub(crate) fn for_test(uid: u32) -> Self {
         Self::of_socket_for_test(Socket::Main, uid, &[])
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_process_for_test(pid: i32) -> Self {
+        Self {
+            process: Some(Process::new(pid, None)),
+            ..Self::for_test(1000)
+        }
     }
 
     #[cfg(test)]

@@ -1,19 +1,23 @@
 //! Accepts connections: peer first, a bounded table, and patience when the system is short of something.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{OwnedPermit, Sender, error::SendError},
+    },
     task::yield_now,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
+use super::lobby::{Lobby, Newcomer};
 use crate::{
     agent::Agent,
     audit::Audit,
     connection::{Connection, Connections},
-    limits::{ACCEPT_PAUSE, REFUSAL_LOG_PAUSE, ROOM_PAUSE},
+    limits::{ACCEPT_PAUSE, ACCEPTED_AT_ONCE, LOBBY, REFUSAL_LOG_PAUSE, ROOM_PAUSE},
     peer::{Peer, PeerRefused, Socket},
     policy::Policy,
 };
@@ -24,10 +28,17 @@ const DESCRIPTORS_KEPT: u64 = 64;
 /// What a connection holds: its socket, and the descriptor of the process at its other end.
 const DESCRIPTORS_EACH: u64 = 2;
 
+/// The way to the server.
+type Handover = Sender<io::Result<Connection>>;
+
+/// A place on it.
+type Reserved = OwnedPermit<io::Result<Connection>>;
+
 /// The table of open connections of one socket.
 #[derive(Clone)]
 pub struct Table {
     places: Arc<Semaphore>,
+    lobby: usize,
     per_uid: usize,
     connections: Connections,
 }
@@ -38,19 +49,22 @@ impl Table {
     pub fn for_descriptors(descriptors: u64, places: usize, connections: Connections) -> Self {
         let spare = descriptors.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH;
         let affordable = usize::try_from(spare).unwrap_or(usize::MAX);
-        Self::of(affordable.clamp(1, places), usize::MAX, connections)
+        let lobby = (affordable / 8).clamp(1, LOBBY);
+        let places = affordable.saturating_sub(lobby).clamp(1, places);
+        Self::of(places, lobby, usize::MAX, connections)
     }
 
     /// A table for another socket: places of its own, `per_uid` of them for one user, but closed together with
     /// this one.
     #[must_use]
     pub fn beside(&self, places: usize, per_uid: usize) -> Self {
-        Self::of(places, per_uid, self.connections.clone())
+        Self::of(places, self.lobby, per_uid, self.connections.clone())
     }
 
-    fn of(places: usize, per_uid: usize, connections: Connections) -> Self {
+    fn of(places: usize, lobby: usize, per_uid: usize, connections: Connections) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),
+            lobby,
             per_uid,
             connections,
         }
@@ -78,81 +92,126 @@ pub struct Entrance {
 }
 
 /// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full, one that
-/// is of no use makes room, and when all of them are, the kernel's queue holds the next ones.
-pub async fn accept(
-    listener: UnixListener,
-    entrance: Entrance,
-    connections: mpsc::Sender<io::Result<Connection>>,
-) {
-    let mut pause = ACCEPT_PAUSE.0;
+/// is of no use makes room, and when all of them are, the next ones wait: some here, the others in the kernel's queue.
+pub async fn accept(listener: UnixListener, entrance: Entrance, connections: Handover) {
+    let mut lobby = Lobby::new(entrance.table.lobby);
+    let mut arrivals = Arrivals::of(listener);
     let mut refusals = Refusals::default();
+    let mut place = pin!(entrance.place(&connections));
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = connections.closed() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                pause = ACCEPT_PAUSE.0;
-                let peer = match entrance.identify(&stream) {
-                    Ok(peer) => peer,
-                    Err(refused) => {
-                        refusals.tell(&refused);
-                        continue;
-                    }
-                };
-                let place = entrance.place().await;
-                let table = entrance.table.connections.clone();
-                let connection = Connection::new(stream, peer, table, place);
-                if connections.send(Ok(connection)).await.is_err() {
+        tokio::select! {
+            biased;
+            found = &mut place, if !lobby.is_empty() => {
+                let Ok((place_in_table, handover)) = found else {
                     return;
+                };
+                place.set(entrance.place(&connections));
+                let table = &entrance.table.connections;
+                if let Some(Newcomer { stream, peer }) = lobby.next(|party| table.of(party)) {
+                    handover.send(Ok(Connection::new(stream, peer, table.clone(), place_in_table)));
                 }
             }
-            Err(error) => pause = wait_out(&error, pause).await,
+            stream = arrivals.next(), if lobby.is_open() => match entrance.identify(&stream, &lobby) {
+                Ok(peer) => {
+                    if let Some(Newcomer { peer, .. }) = lobby.enter(Newcomer { stream, peer }) {
+                        refusals.tell(&entrance.refuse(PeerRefused::Crowd { uid: peer.uid(), pid: peer.pid() }));
+                    }
+                }
+                Err(refused) => refusals.tell(&entrance.refuse(refused)),
+            },
+            () = connections.closed() => return,
         }
     }
 }
 
+/// Accepts one after the other, with patience when the system is short of something.
+struct Arrivals {
+    listener: UnixListener,
+    /// When it is tried again after a failure, and how long the pause is after the next one.
+    retry: Option<Instant>,
+    pause: Duration,
+    /// Since others had their turn.
+    at_once: usize,
+}
+
+impl Arrivals {
+    fn of(listener: UnixListener) -> Self {
+        Self {
+            listener,
+            retry: None,
+            pause: ACCEPT_PAUSE.0,
+            at_once: 0,
+        }
+    }
+
+    /// The next one. Nothing is lost when this is dropped while it waits.
+    async fn next(&mut self) -> UnixStream {
+        loop {
+            if self.at_once == ACCEPTED_AT_ONCE {
+                self.at_once = 0;
+                yield_now().await;
+            }
+            if let Some(retry) = self.retry {
+                sleep_until(retry).await;
+            }
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    self.at_once += 1;
+                    (self.retry, self.pause) = (None, ACCEPT_PAUSE.0);
+                    return stream;
+                }
+                Err(error) => self.wait_out(&error),
+            }
+        }
+    }
+
+    /// Trying again at once would spin until a descriptor is free.
+    fn wait_out(&mut self, error: &io::Error) {
+        if self.pause == ACCEPT_PAUSE.0 {
+            tracing::warn!(%error, "connections cannot be accepted at the moment");
+        }
+        self.retry = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(ACCEPT_PAUSE.1);
+    }
+}
+
 impl Entrance {
-    /// A place in the table.
-    async fn place(&self) -> OwnedSemaphorePermit {
+    /// A place in the table, and one on the way to the server. Fails when the server is gone.
+    async fn place(&self, connections: &Handover) -> Result<(OwnedSemaphorePermit, Reserved), SendError<()>> {
+        let handover = connections.clone().reserve_owned().await?;
         loop {
             while self.table.connections.is_overloaded(self.socket) {
                 yield_now().await;
             }
             if let Ok(place) = Arc::clone(&self.table.places).try_acquire_owned() {
-                return place;
+                return Ok((place, handover));
             }
             self.table.connections.make_room(self.socket);
             // Another one may have become idle by then.
             let freed = timeout(ROOM_PAUSE, Arc::clone(&self.table.places).acquire_owned());
             if let Ok(place) = freed.await {
-                return place.expect("the semaphore is never closed");
+                return Ok((place.expect("the semaphore is never closed"), handover));
             }
         }
     }
 
-    fn identify(&self, stream: &UnixStream) -> Result<Peer, PeerRefused> {
-        let admitted = Peer::at_accept(stream, self.socket, |peer| self.policy.answers(peer));
-        let admitted = admitted.and_then(|peer| match self.table.per_uid {
-            most if self.table.connections.open_of(self.socket, peer.uid()) < most => Ok(peer),
-            most => Err(PeerRefused::TooMany {
-                uid: peer.uid(),
-                most,
-            }),
-        });
-        match &admitted {
-            Ok(peer) => {
-                tracing::debug!(uid = peer.uid(), pid = peer.pid(), socket = ?self.socket, "connection accepted");
-            }
-            Err(refused) => {
-                self.agent.counters.connections_refused.add();
-                if let PeerRefused::Foreign { uid, pid } = refused {
-                    self.audit.refused(*uid, *pid);
-                }
-            }
+    fn refuse(&self, refused: PeerRefused) -> PeerRefused {
+        self.agent.counters.connections_refused.add();
+        if let PeerRefused::Foreign { uid, pid } = refused {
+            self.audit.refused(uid, pid);
         }
-        admitted
+        refused
+    }
+
+    fn identify(&self, stream: &UnixStream, lobby: &Lobby) -> Result<Peer, PeerRefused> {
+        let peer = Peer::at_accept(stream, self.socket, |peer| self.policy.answers(peer))?;
+        let (uid, most) = (peer.uid(), self.table.per_uid);
+        let open = || self.table.connections.open_of(self.socket, uid) + lobby.of_user(uid);
+        if most < usize::MAX && open() >= most {
+            return Err(PeerRefused::TooMany { uid, most });
+        }
+        tracing::debug!(uid, pid = peer.pid(), socket = ?self.socket, "connection accepted");
+        Ok(peer)
     }
 }
 
@@ -173,13 +232,4 @@ impl Refusals {
         tracing::warn!(%refused, others_before = self.untold, "connection refused");
         (self.told, self.untold) = (Some(now), 0);
     }
-}
-
-/// Waits `pause` and returns the next, longer one. Trying again at once would spin until a descriptor is free.
-async fn wait_out(error: &io::Error, pause: Duration) -> Duration {
-    if pause == ACCEPT_PAUSE.0 {
-        tracing::warn!(%error, "connections cannot be accepted at the moment");
-    }
-    tokio::time::sleep(pause).await;
-    (pause * 2).min(ACCEPT_PAUSE.1)
 }

@@ -3,6 +3,7 @@
 mod accept;
 pub mod activation;
 mod bind;
+mod lobby;
 mod presence;
 mod probe;
 mod restricted;

@@ -1,0 +1,139 @@
+//! Where accepted connections wait for a place in the table. The process that has the fewest connections in the table
+//! has the next place, so that a crowd of one process does not stand between another one and the agent.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::net::UnixStream;
+
+use crate::peer::{Party, Peer};
+
+/// A connection of which nothing has been read.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) stream: UnixStream,
+    pub(super) peer: Peer,
+}
+
+/// Those that wait, the earliest first.
+#[derive(Debug)]
+pub(super) struct Lobby {
+    waiting: VecDeque<Newcomer>,
+    /// How many of them each process has.
+    crowds: HashMap<Party, usize>,
+    most: usize,
+}
+
+impl Lobby {
+    /// Room for `most`.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            crowds: HashMap::new(),
+            most,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many of a user's wait.
+    pub(super) fn of_user(&self, uid: u32) -> usize {
+        self.waiting.iter().filter(|one| one.peer.uid() == uid).count()
+    }
+
+    /// Whether one more can come: where no process waits twice, the kernel's queue holds the next ones.
+    pub(super) fn is_open(&self) -> bool {
+        self.waiting.len() < self.most || self.largest_crowd().is_some()
+    }
+
+    /// Lets one in. Where that is one too many, the last of the largest crowd leaves.
+    #[must_use]
+    pub(super) fn enter(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
+        *self.crowds.entry(newcomer.peer.party()).or_default() += 1;
+        self.waiting.push_back(newcomer);
+        if self.waiting.len() <= self.most {
+            return None;
+        }
+        let crowd = self.largest_crowd()?;
+        let last = self.waiting.iter().rposition(|one| one.peer.party() == crowd);
+        self.leave(last?)
+    }
+
+    /// Whoever has the next place, when a party has so many in the table.
+    pub(super) fn next(&mut self, in_table: impl Fn(Party) -> usize) -> Option<Newcomer> {
+        let waiting = self.waiting.iter().enumerate();
+        let (next, _) = waiting.min_by_key(|(_, one)| in_table(one.peer.party()))?;
+        self.leave(next)
+    }
+
+    fn leave(&mut self, position: usize) -> Option<Newcomer> {
+        let one = self.waiting.remove(position)?;
+        let party = one.peer.party();
+        if let Some(count) = self.crowds.get_mut(&party) {
+            *count -= 1;
+            if *count == 0 {
+                self.crowds.remove(&party);
+            }
+        }
+        Some(one)
+    }
+
+    /// Of those that wait more than once, the one that does most often.
+    fn largest_crowd(&self) -> Option<Party> {
+        let (party, count) = self.crowds.iter().max_by_key(|(_, count)| **count)?;
+        (*count > 1).then_some(*party)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn newcomer(pid: i32) -> Newcomer {
+        let (stream, _) = UnixStream::pair().expect("a pair");
+        let peer = Peer::of_process_for_test(pid);
+        Newcomer { stream, peer }
+    }
+
+    fn pid(newcomer: Option<Newcomer>) -> Option<i32> {
+        newcomer?.peer.pid()
+    }
+
+    fn lobby(most: usize, pids: &[i32]) -> Lobby {
+        let mut lobby = Lobby::new(most);
+        for pid in pids {
+            assert!(lobby.is_open() && lobby.enter(newcomer(*pid)).is_none());
+        }
+        lobby
+    }
+
+    #[tokio::test]
+    async fn the_process_with_the_fewest_connections_in_the_table_has_the_next_place_and_then_the_earliest() {
+        let mut lobby = lobby(4, &[1, 2, 3, 2]);
+        let in_table = |party: Party| match party.pid {
+            Some(1) => 9,
+            _ => 1,
+        };
+        let order: Vec<_> = (0..5).map(|_| pid(lobby.next(in_table))).collect();
+        assert_eq!(order, [Some(2), Some(3), Some(2), Some(1), None]);
+        assert!(lobby.is_empty() && lobby.crowds.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_room_the_last_of_the_largest_crowd_leaves() {
+        let mut lobby = lobby(4, &[1, 1, 2, 1]);
+        assert_eq!(pid(lobby.enter(newcomer(3))), Some(1));
+        assert_eq!(pid(lobby.enter(newcomer(4))), Some(1));
+        assert_eq!(lobby.of_user(1000), 4);
+        assert_eq!(pid(lobby.next(|_| 0)), Some(1), "the first one stayed");
+    }
+
+    #[tokio::test]
+    async fn where_nobody_waits_twice_nobody_leaves_and_the_next_ones_wait_outside() {
+        let mut lobby = lobby(2, &[1, 2]);
+        assert!(!lobby.is_open());
+        assert_eq!(pid(lobby.next(|_| 0)), Some(1));
+        assert!(lobby.is_open());
+    }
+}
