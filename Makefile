@@ -9,7 +9,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # Where both binaries stand once they are built.
 DIST = $(TARGET)/dist
 
-.PHONY: help demo test check fuzz bench build built man completions install clean
+.PHONY: help demo test check fuzz bench siege build built man completions install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,10 @@ fuzz: ## every parser of foreign bytes, SECONDS_EACH=600 each
 bench: build ## what sfkey costs, as ratios against references of the same run
 	$(CARGO) build --quiet --release --workspace --bins
 	SFKEY_CLIENT=$(abspath $(DIST)/sfkey) $(CARGO) bench --workspace --bench promises
+
+siege: ## how long others wait for an agent under attack, built for release: at most 100 ms
+	$(CARGO) build --quiet --release --workspace --bins
+	SFKEY_LONGEST_WAIT_MS=100 $(CARGO) test --release --workspace --test abuse -- --nocapture --test-threads=1
 
 # The client is linked statically: it starts for every token, and loading shared libraries is a good part of what
 # starting costs. An explicit --target keeps the flag away from build scripts and procedural macros, which cannot
