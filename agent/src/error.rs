@@ -51,6 +51,8 @@ pub enum Failure {
     Invalid(String, &'static str),
     /// A limit is reached: what is full.
     Limit(&'static str),
+    /// It was given up after this time.
+    TookTooLong(Duration),
     /// A method of a later version.
     Unimplemented(&'static str),
     /// A defect: what did not hold.
@@ -169,6 +171,14 @@ impl From<Failure> for Refusal {
                 Reason::Limit,
                 format!("the agent's limit of {what} is reached"),
                 "try again in a moment",
+            ),
+            Failure::TookTooLong(time) => Self::new(
+                Reason::Limit,
+                format!(
+                    "the request was not done within {} s and was given up",
+                    time.as_secs()
+                ),
+                "try again in a moment; --request-timeout of sfkey-agent sets the time",
             ),
             Failure::Unimplemented(method) => Self::new(
                 Reason::Unimplemented,

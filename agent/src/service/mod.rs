@@ -2,6 +2,7 @@
 
 mod agent_service;
 mod check;
+mod deadline;
 mod gate;
 mod revoke;
 mod server;

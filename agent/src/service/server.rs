@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 use tonic::transport::{Error, Server};
 use tower::layer::util::{Identity, Stack};
 
-use super::{Service, gate::GateLayer, weigh::WeighLayer};
+use super::{Service, deadline::DeadlineLayer, gate::GateLayer, weigh::WeighLayer};
 use crate::{
     connection::Connection,
     limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION},
@@ -83,10 +83,12 @@ fn tokens(service: &Service) -> TokenServiceServer<Service> {
         .max_encoding_message_size(MAX_REPLY_BYTES)
 }
 
-/// A server with the bounds of every connection, the scales, and the gate.
-fn bounded(service: &Service) -> Server<Stack<GateLayer, Stack<WeighLayer, Identity>>> {
+/// What every request passes, the last one first.
+type Layers = Stack<GateLayer, Stack<DeadlineLayer, Stack<WeighLayer, Identity>>>;
+
+/// A server with the bounds of every connection, the scales, the limit of time, and the gate.
+fn bounded(service: &Service) -> Server<Layers> {
     Server::builder()
-        .timeout(service.0.request_time)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
@@ -94,5 +96,6 @@ fn bounded(service: &Service) -> Server<Stack<GateLayer, Stack<WeighLayer, Ident
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
         .layer(WeighLayer)
+        .layer(DeadlineLayer(service.0.request_time))
         .layer(GateLayer(service.0.agent.locked.clone()))
 }

@@ -272,8 +272,9 @@ async fn a_request_that_takes_too_long_is_given_up() {
         .await;
     stage.sim.fault(FaultRule::next(1, Fault::Stall));
     let calls = stage.calls().await;
-    let status = in_time(calls.token(ACCOUNT)).await.expect_err("given up");
-    assert_eq!(status.code(), Code::Cancelled, "{status:?}");
+    let refusal = in_time(calls.refused_token(ACCOUNT)).await;
+    assert_eq!(refusal.reason, Reason::Limit, "{refusal:?}");
+    assert!(refusal.message.contains("within 1 s"), "{refusal:?}");
     stage.sim.release_stalled();
 }
 
