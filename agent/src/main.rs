@@ -13,6 +13,7 @@ use sfkey_agent::{
     access::{self, Access},
     audit::AuditError,
     config::Options,
+    custody::heap,
     daemon::{Daemon, TooLittleProtection},
     hardening,
     launch::{self, Launched, command, detach},
@@ -59,6 +60,7 @@ fn serve(mut options: Options) -> anyhow::Result<u8> {
         detach::leave_session().context("the agent cannot leave its session")?;
     }
     let passed = Passed::read(std::process::id(), |name| env::var_os(name))?;
+    heap::keep_large_blocks_out();
     let hardening = hardening::harden(passed.count()).context("the process cannot be hardened")?;
     let log = start_log(&options)?;
     let (owner, path) = place(&options, true)?;

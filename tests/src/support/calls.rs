@@ -9,9 +9,9 @@ use sfkey_proto::{
     sealing::{Sealable, Sealed, seal},
     v1::{
         Account, AccountSpec, AddAccountRequest, AddAccountResponse, GetSealingKeyRequest, GetStatusRequest,
-        GetStatusResponse, GetTokenRequest, ListAccountsRequest, RemoveAccountRequest, ReportRejectedRequest,
-        ShutdownRequest, Token, agent_service_client::AgentServiceClient,
-        token_service_client::TokenServiceClient,
+        GetStatusResponse, GetTokenRequest, ListAccountsRequest, LockRequest, LockSpec, RemoveAccountRequest,
+        ReportRejectedRequest, ShutdownRequest, Token, UnlockRequest, UnlockSpec,
+        agent_service_client::AgentServiceClient, token_service_client::TokenServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -196,6 +196,29 @@ impl Calls {
         let account = account.to_owned();
         self.agent()
             .remove_account(RemoveAccountRequest { account })
+            .await
+            .map(drop)
+    }
+
+    /// Seals a passphrase and locks.
+    ///
+    /// # Errors
+    /// The status of either call.
+    pub async fn lock(&self, passphrase: &str) -> Result<(), Status> {
+        let passphrase = passphrase.as_bytes().to_vec();
+        let Sealed { enc, ciphertext } = self.sealed(&LockSpec { passphrase }).await?;
+        self.agent().lock(LockRequest { enc, ciphertext }).await.map(drop)
+    }
+
+    /// Seals a passphrase and unlocks.
+    ///
+    /// # Errors
+    /// The status of either call.
+    pub async fn unlock(&self, passphrase: &str) -> Result<(), Status> {
+        let passphrase = passphrase.as_bytes().to_vec();
+        let Sealed { enc, ciphertext } = self.sealed(&UnlockSpec { passphrase }).await?;
+        self.agent()
+            .unlock(UnlockRequest { enc, ciphertext })
             .await
             .map(drop)
     }

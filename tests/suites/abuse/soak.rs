@@ -10,7 +10,8 @@ const HOURS: usize = 24;
 /// What a machine with a busy developer and a few jobs asks in an hour, over a connection each, as sfkey does.
 const CALLS_AN_HOUR: usize = 150;
 
-/// One hour: tokens, failures, streams, a list, an account that comes and goes with a login of its own.
+/// One hour: tokens, failures, streams, a list, an account that comes and goes with a login of its own; now and then
+/// nobody is there.
 async fn work(stage: &Stage, hour: usize) {
     let connect = async || {
         Calls::queue_to(&stage.home.socket())
@@ -39,6 +40,10 @@ async fn work(stage: &Stage, hour: usize) {
         }
     }
     connect().await.remove(&name).await.expect("removed");
+    if hour.is_multiple_of(4) {
+        connect().await.lock("while away").await.expect("locked");
+        connect().await.unlock("while away").await.expect("unlocked");
+    }
 }
 
 #[tokio::test]

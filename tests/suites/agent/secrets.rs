@@ -1,10 +1,6 @@
 //! No secret in any log line, at any level, in any error.
 
-use sfkey_proto::{
-    Reason,
-    sealing::Sealed,
-    v1::{LockRequest, LockSpec, UnlockRequest, UnlockSpec},
-};
+use sfkey_proto::{Reason, sealing::Sealed, v1::LockSpec};
 use sfkey_tests::{
     sim::{Fault, FaultRule, Refusal as Row},
     support::{Calls, Canaries, Stage, StageSetup, TestKey, stage::ACCOUNT},
@@ -108,20 +104,10 @@ async fn go_through_everything(stage: &Stage, calls: &Calls) -> (Canaries, Statu
 
 /// Locks, tries a wrong passphrase, and unlocks.
 async fn lock_and_unlock(calls: &Calls, statuses: &mut Statuses) {
-    let lock = LockSpec {
-        passphrase: PASSPHRASE.into(),
-    };
-    let Sealed { enc, ciphertext } = calls.sealed(&lock).await.expect("sealed");
-    let locked = calls.agent().lock(LockRequest { enc, ciphertext }).await;
-    locked.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     statuses.keep(calls.token(ACCOUNT).await);
-    let unlock = async |passphrase: String| {
-        let passphrase = passphrase.into_bytes();
-        let Sealed { enc, ciphertext } = calls.sealed(&UnlockSpec { passphrase }).await.expect("sealed");
-        calls.agent().unlock(UnlockRequest { enc, ciphertext }).await
-    };
-    statuses.keep(unlock(format!("{PASSPHRASE}, nearly")).await);
-    unlock(PASSPHRASE.to_owned()).await.expect("unlocked");
+    statuses.keep(calls.unlock(&format!("{PASSPHRASE}, nearly")).await);
+    calls.unlock(PASSPHRASE).await.expect("unlocked");
 }
 
 /// Requests that hold secrets and are refused: garbage, the wrong method, half a key.

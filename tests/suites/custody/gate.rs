@@ -8,7 +8,7 @@ use sfkey_tests::support::{Calls, Stage, stage::ACCOUNT};
 use tonic::{Status, body::Body};
 use tower::ServiceExt;
 
-use crate::locked::{PASSPHRASE, lock, unlock};
+use crate::locked::PASSPHRASE;
 
 /// What answers, in an order in which none spoils the next.
 const OPEN: [&str; 7] = [
@@ -61,7 +61,7 @@ async fn every_method_that_is_not_named_answers_locked() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
     calls.token(ACCOUNT).await.expect("a token");
-    lock(&calls, PASSPHRASE).await.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     let methods = methods();
     assert!(methods.len() >= 16, "{methods:?}");
     let closed = methods.iter().filter(|method| !OPEN.contains(&method.as_str()));
@@ -110,17 +110,17 @@ async fn lock_closes_every_other_connection_and_unlock_brings_everything_back() 
     let stage = Stage::new().await;
     let (calls, other) = (stage.calls().await, stage.calls().await);
     let first = other.token(ACCOUNT).await.expect("a token");
-    lock(&calls, PASSPHRASE).await.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     assert_eq!(calls.status().await.expect("a status").connections, 1);
     let before = calls.refused_token(ACCOUNT).await;
     assert_eq!((before.reason, before.reason.exit_code()), (Reason::Locked, 5));
-    let wrong = unlock(&calls, "another passphrase").await.expect_err("wrong");
+    let wrong = calls.unlock("another passphrase").await.expect_err("wrong");
     let wrong = sfkey_tests::support::refusal(&wrong);
     assert_eq!(
         (wrong.reason, wrong.reason.exit_code()),
         (Reason::WrongPassphrase, 6)
     );
-    unlock(&calls, PASSPHRASE).await.expect("unlocked");
+    calls.unlock(PASSPHRASE).await.expect("unlocked");
     let second = calls.token(ACCOUNT).await.expect("a token, as before");
     assert_ne!(
         first.access_token, second.access_token,

@@ -1,12 +1,5 @@
 //! What is left in memory when the agent is locked: nothing that signs.
 
-use sfkey_proto::{
-    sealing::Sealed,
-    v1::{LockRequest, LockSpec, UnlockRequest, UnlockSpec},
-};
-use sfkey_tests::support::Calls;
-use tonic::Status;
-
 use crate::{
     hunt::{chacha_schedule, wrapping_key},
     scene::{Scene, may_search, none},
@@ -14,26 +7,6 @@ use crate::{
 
 /// Longer than the shortest run that the search tells from chance.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple, and some more of it";
-
-pub(crate) async fn lock(calls: &Calls, passphrase: &str) -> Result<(), Status> {
-    let passphrase = passphrase.as_bytes().to_vec();
-    let Sealed { enc, ciphertext } = calls.sealed(&LockSpec { passphrase }).await?;
-    calls
-        .agent()
-        .lock(LockRequest { enc, ciphertext })
-        .await
-        .map(drop)
-}
-
-pub(crate) async fn unlock(calls: &Calls, passphrase: &str) -> Result<(), Status> {
-    let passphrase = passphrase.as_bytes().to_vec();
-    let Sealed { enc, ciphertext } = calls.sealed(&UnlockSpec { passphrase }).await?;
-    calls
-        .agent()
-        .unlock(UnlockRequest { enc, ciphertext })
-        .await
-        .map(drop)
-}
 
 async fn loaded(scene: &Scene) {
     let calls = scene.calls().await;
@@ -49,17 +22,18 @@ async fn lock_and_unlock_leave_neither_passphrase_nor_secrets_behind() {
     let scene = Scene::readable();
     loaded(&scene).await;
     let secrets = || scene.secrets().and("lock passphrase", PASSPHRASE);
-    lock(&scene.calls().await, PASSPHRASE).await.expect("locked");
+    scene.calls().await.lock(PASSPHRASE).await.expect("locked");
     scene.quiet().await;
     assert_eq!(scene.master_page(), None, "the page is gone");
     none(&scene.hunt("locked", &secrets()));
-    unlock(&scene.calls().await, PASSPHRASE).await.expect("unlocked");
+    scene.calls().await.unlock(PASSPHRASE).await.expect("unlocked");
     scene.quiet().await;
     assert!(scene.master_page().is_some(), "and back");
     none(&scene.hunt("unlocked", &secrets()));
     let calls = scene.calls().await;
-    lock(&calls, PASSPHRASE).await.expect("locked");
-    unlock(&calls, "a wrong passphrase, as long as it")
+    calls.lock(PASSPHRASE).await.expect("locked");
+    calls
+        .unlock("a wrong passphrase, as long as it")
         .await
         .expect_err("wrong");
     drop(calls);
@@ -75,7 +49,7 @@ async fn the_whole_memory_of_a_locked_agent_is_not_enough_to_open_what_it_keeps(
     }
     let scene = Scene::readable();
     loaded(&scene).await;
-    lock(&scene.calls().await, PASSPHRASE).await.expect("locked");
+    scene.calls().await.lock(PASSPHRASE).await.expect("locked");
     scene.quiet().await;
     let master = scene.master_secret();
     let key = wrapping_key(&scene.memory(), PASSPHRASE.as_bytes(), &master);
@@ -92,14 +66,14 @@ async fn a_locked_agent_has_no_protected_page() {
     let scene = Scene::protected();
     loaded(&scene).await;
     assert_eq!(scene.secret_mappings().len(), 1);
-    lock(&scene.calls().await, PASSPHRASE).await.expect("locked");
+    scene.calls().await.lock(PASSPHRASE).await.expect("locked");
     assert_eq!(scene.secret_mappings(), []);
     scene.quiet().await;
     none(&scene.hunt(
         "locked, memfd_secret",
         &scene.secrets().and("lock passphrase", PASSPHRASE),
     ));
-    unlock(&scene.calls().await, PASSPHRASE).await.expect("unlocked");
+    scene.calls().await.unlock(PASSPHRASE).await.expect("unlocked");
     assert_eq!(scene.secret_mappings().len(), 1);
     let calls = scene.calls().await;
     calls

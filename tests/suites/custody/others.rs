@@ -16,7 +16,7 @@ use sfkey_tests::{
     },
 };
 
-use crate::locked::{PASSPHRASE, lock, unlock};
+use crate::locked::PASSPHRASE;
 
 /// Requests, one after another, that are answered while something long runs. An agent that does it on the thread
 /// that answers manages the few that were ahead of it.
@@ -45,9 +45,9 @@ async fn answered_during<T>(calls: &Calls, work: impl Future<Output = T>) -> (us
 async fn requests_are_answered_while_a_passphrase_is_stretched() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
-    lock(&calls, PASSPHRASE).await.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     let other = stage.calls().await;
-    let (answered, unlocked) = in_time(answered_during(&other, unlock(&calls, PASSPHRASE))).await;
+    let (answered, unlocked) = in_time(answered_during(&other, calls.unlock(PASSPHRASE))).await;
     unlocked.expect("the right passphrase");
     assert!(answered >= ANSWERED, "{answered}");
 }
@@ -79,7 +79,7 @@ async fn lock_does_not_wait_for_salesforce() {
         .await
         .expect("Salesforce holds the request");
     // Nobody releases the stall, and the exchange may take longer than this test waits.
-    in_time(lock(&calls, PASSPHRASE)).await.expect("locked");
+    in_time(calls.lock(PASSPHRASE)).await.expect("locked");
     let [same, other] = waiting.map(in_time);
     let same = sfkey_tests::support::refusal(&same.await.expect("no panic").expect_err("no token"));
     assert_eq!(same.reason, Reason::Locked);
@@ -89,7 +89,7 @@ async fn lock_does_not_wait_for_salesforce() {
         .expect_err("its connection is closed");
     stage.sim.clear_faults();
     stage.sim.release_stalled();
-    unlock(&calls, PASSPHRASE).await.expect("unlocked");
+    calls.unlock(PASSPHRASE).await.expect("unlocked");
     calls.token(ACCOUNT).await.expect("a token");
 }
 
@@ -145,7 +145,7 @@ async fn lock_takes_no_longer_than_its_derivation_while_an_exchange_is_stalled()
             return;
         }
         stage.sim.release_stalled();
-        unlock(&calls, PASSPHRASE).await.expect("unlocked");
+        calls.unlock(PASSPHRASE).await.expect("unlocked");
     }
     panic!("beyond the derivation: {beyond:?}");
 }

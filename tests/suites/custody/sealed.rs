@@ -8,7 +8,7 @@ use sfkey_proto::{
 use sfkey_tests::support::{Calls, Stage, refusal, stage::ACCOUNT};
 use tonic::Status;
 
-use crate::locked::{PASSPHRASE, lock, unlock};
+use crate::locked::PASSPHRASE;
 
 fn reason(status: &Status) -> Reason {
     refusal(status).reason
@@ -92,7 +92,7 @@ async fn a_message_for_one_method_of_the_lock_does_not_open_for_another() {
     let refused = calls.agent().lock(LockRequest { enc, ciphertext }).await;
     assert_eq!(reason(&refused.expect_err("sealed for Unlock")), Reason::Invalid);
     assert!(!calls.status().await.expect("a status").locked);
-    lock(&calls, PASSPHRASE).await.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     let Sealed { enc, ciphertext } = calls.sealed(&LockSpec { passphrase }).await.expect("sealed");
     let refused = calls.agent().unlock(UnlockRequest { enc, ciphertext }).await;
     assert_eq!(reason(&refused.expect_err("sealed for Lock")), Reason::Invalid);
@@ -103,13 +103,13 @@ async fn a_message_for_one_method_of_the_lock_does_not_open_for_another() {
 async fn a_locked_agent_takes_no_account_and_its_sealing_key_is_not_used_up() {
     let stage = Stage::empty();
     let calls = stage.calls().await;
-    lock(&calls, PASSPHRASE).await.expect("locked");
+    calls.lock(PASSPHRASE).await.expect("locked");
     let sealed = calls
         .sealed(&stage.spec(ACCOUNT))
         .await
         .expect("a locked agent gives sealing keys");
     assert_eq!(refused_add(&calls, sealed).await, Reason::Locked);
-    unlock(&calls, PASSPHRASE).await.expect("unlocked");
+    calls.unlock(PASSPHRASE).await.expect("unlocked");
     assert_eq!(calls.list().await.expect("a list"), []);
     calls.add(&stage.spec(ACCOUNT)).await.expect("added");
 }
