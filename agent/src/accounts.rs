@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{Surrendered, Watch},
+    account::{Account, Surrendered, Watch},
     agent::Agent,
     custody::{KeyRejected, SealedSecret, Signer},
     error::Failure,
@@ -79,9 +79,7 @@ impl Accounts {
     /// Whatever keeps Salesforce from granting one, or [`Failure::NotLoaded`].
     pub async fn token(&self, permit: Permit, need: Need) -> Result<Token, Failure> {
         self.agent.counters.token_requests.add();
-        let name = permit.account().clone();
-        let reply = self.with(&permit, |entry| entry.account.token(name, need))?;
-        reply.await
+        self.ask(&permit, |account, name| account.token(name, need)).await
     }
 
     /// The next token, for Salesforce refused the one with this hash.
@@ -90,9 +88,24 @@ impl Accounts {
     /// As [`Accounts::token`], and [`Failure::NotTheSession`] when another token would be refused, too.
     pub async fn rejected(&self, permit: Permit, hash: TokenHash) -> Result<Token, Failure> {
         self.agent.counters.token_requests.add();
-        let name = permit.account().clone();
-        let reply = self.with(&permit, |entry| entry.account.rejected(name, hash))?;
-        reply.await
+        self.ask(&permit, |account, name| account.rejected(name, hash))
+            .await
+    }
+
+    /// Asks the account of the permit; when it is replaced meanwhile, the one that has its name now.
+    async fn ask<F>(
+        &self,
+        permit: &Permit,
+        ask: impl Fn(&Account, AccountName) -> F,
+    ) -> Result<Token, Failure>
+    where
+        F: Future<Output = Result<Token, Failure>>,
+    {
+        let ask = || self.with(permit, |entry| ask(&entry.account, permit.account().clone()));
+        match ask()?.await {
+            Err(Failure::NotLoaded(_)) => ask()?.await,
+            answered => answered,
+        }
     }
 
     /// What a check of the account works with.
@@ -122,10 +135,10 @@ impl Accounts {
     pub async fn who_am_i(&self, permit: Permit) -> Result<(Token, UserInfo), Failure> {
         let identity = self.with(&permit, |entry| Arc::clone(&entry.identity))?;
         let name = permit.account().clone();
-        let reply = self.with(&permit, |entry| {
-            entry.account.token(name.clone(), Need::new(None, false))
-        })?;
-        let token = reply.await?;
+        let need = Need::new(None, false);
+        let token = self
+            .ask(&permit, |account, name| account.token(name, need))
+            .await?;
         let first = self
             .agent
             .endpoint

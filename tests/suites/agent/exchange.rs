@@ -151,6 +151,24 @@ async fn removing_an_account_ends_its_waiting_callers_at_once() {
 }
 
 #[tokio::test]
+async fn whoever_waits_while_the_account_is_replaced_gets_a_token_of_the_new_one() {
+    let stage = Stage::new().await;
+    let calls = stage.calls().await;
+    stage.sim.fault(FaultRule::next(1, Fault::Stall));
+    let waiting = tokio::spawn({
+        let calls = calls.clone();
+        async move { calls.token(ACCOUNT).await }
+    });
+    let held = stage.sim.wait_for_stalled(1).await;
+    held.expect("Salesforce holds the request");
+    let mut other = stage.spec_of_new_user("other");
+    (other.account, other.replace) = (ACCOUNT.to_owned(), true);
+    calls.add(&other).await.expect("replaced");
+    let token = in_time(waiting).await.expect("no panic").expect("a token");
+    assert_eq!(token.username, "other@acme.example");
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_takes_the_exchange_from_nobody() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
