@@ -6,7 +6,7 @@ mod turns;
 
 use std::{
     future::Future,
-    io,
+    io, mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -132,6 +132,8 @@ enum Turn {
     /// It asks when it is polled.
     Over,
     Awaited(Waiting),
+    /// It may begin.
+    Granted(Place),
     Taken {
         /// How often the connection was polled since.
         polls: u8,
@@ -204,16 +206,19 @@ impl Connection {
             }
             self.turn = Turn::Over;
         }
-        if self.caller.connections.is_overloaded(self.caller.peer.socket()) {
+        let (connections, peer) = (&self.caller.connections, &self.caller.peer);
+        if let Turn::Over = self.turn {
+            self.turn = Turn::Awaited(connections.turns(peer.socket()).ask(peer.party()));
+        }
+        if let Turn::Awaited(waiting) = &mut self.turn {
+            self.turn = Turn::Granted(ready!(waiting.poll(cx)));
+        }
+        // Whoever has a turn waits until what was closed has gone, and all others behind them.
+        if connections.is_overloaded(peer.socket()) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Turn::Over = self.turn {
-            let turns = self.caller.connections.turns();
-            self.turn = Turn::Awaited(turns.ask(self.caller.peer.party()));
-        }
-        if let Turn::Awaited(waiting) = &mut self.turn {
-            let place = ready!(waiting.poll(cx));
+        if let Turn::Granted(place) = mem::replace(&mut self.turn, Turn::Over) {
             self.turn = Turn::Taken {
                 polls: 0,
                 _place: place,
@@ -245,6 +250,8 @@ impl Connection {
             // What came meanwhile is to be read.
             cx.waker().wake_by_ref();
         } else {
+            // Nothing is read until the client comes, and others are.
+            self.turn = Turn::Over;
             connections.stalls(id);
         }
     }
@@ -281,15 +288,17 @@ impl AsyncRead for Connection {
         }
         let before = buf.filled().len();
         // Whoever is alone delays nobody.
-        let most = match self.caller.connections.turns().is_quiet() {
+        let socket = self.caller.peer.socket();
+        let most = match self.caller.connections.turns(socket).is_quiet() {
             true => usize::MAX,
             false => TURN_BYTES,
         };
         let read = read_some(Pin::new(&mut self.stream), cx, buf, most);
-        if read.is_pending() {
+        let length = buf.filled().len() - before;
+        if length == 0 {
+            // There is nothing to read now, or never again.
             self.turn = Turn::Over;
         }
-        let length = buf.filled().len() - before;
         self.note_read(length)?;
         let Some((deadline, received)) = &mut self.preface else {
             return read;
@@ -355,6 +364,7 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::Socket;
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_sealing_key_is_destroyed_after_two_minutes() {
@@ -379,5 +389,41 @@ mod tests {
             Some(second)
         );
         assert!(caller.take_sealing_key().is_none(), "it opens one message");
+    }
+
+    /// A connection whose other end is `theirs`, and the turns that it takes.
+    fn connection(connections: &Connections) -> (Connection, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let stream = UnixStream::from_std(ours).expect("in a runtime");
+        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned();
+        let place = place.expect("there is one");
+        let peer = Peer::for_test(1000);
+        (Connection::new(stream, peer, connections.clone(), place), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_or_says_no_more_is_given_no_turn() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let connections = Connections::new(1);
+        let quiet = || connections.turns(Socket::Main).is_quiet();
+        let turns: Vec<_> = (0..crate::limits::TURNS - 1)
+            .map(|_| connections.turns(Socket::Main).ask(Peer::for_test(1000).party()))
+            .collect();
+        let (mut stalled, mut client) = connection(&connections);
+        io::Write::write_all(&mut client, b"PRI").expect("sent");
+        stalled.read_u8().await.expect("it is read in its turn");
+        assert!(!quiet(), "all turns are taken");
+        let endless = vec![0; 64 * 1024];
+        while let Some(written) = futures_util::FutureExt::now_or_never(stalled.write(&endless)) {
+            written.expect("there is room in the buffer");
+        }
+        drop(turns);
+        assert!(quiet(), "the stalled one has no turn");
+        let (mut half_closed, client) = connection(&connections);
+        client.shutdown(std::net::Shutdown::Write).expect("half closed");
+        half_closed.read_u8().await.expect_err("nothing comes");
+        assert!(matches!(half_closed.turn, Turn::Over));
     }
 }

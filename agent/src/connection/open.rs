@@ -31,7 +31,8 @@ pub struct Connections(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     book: Mutex<Book>,
-    turns: Turns,
+    main_turns: Turns,
+    token_turns: Turns,
     /// What was taken can be given back to the system.
     shrunk: Notify,
 }
@@ -103,7 +104,8 @@ impl Connections {
         };
         Self(Arc::new(Shared {
             book: Mutex::new(book),
-            turns: Turns::new(),
+            main_turns: Turns::new(),
+            token_turns: Turns::new(),
             shrunk: Notify::new(),
         }))
     }
@@ -185,9 +187,12 @@ impl Connections {
         }
     }
 
-    /// Who may be read from.
-    pub(super) fn turns(&self) -> &Turns {
-        &self.0.turns
+    /// Who may be read from at `socket`.
+    pub(super) fn turns(&self, socket: Socket) -> &Turns {
+        match socket {
+            Socket::Main => &self.0.main_turns,
+            Socket::Token => &self.0.token_turns,
+        }
     }
 
     pub(super) fn enter(&self, peer: &Peer) -> (u64, CancellationToken) {
