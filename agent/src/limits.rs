@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Connections of the main socket. Each takes [`CONNECTION_BYTES`], and when all are taken, the one that was of no use
-/// for the longest time makes room: a thousand parallel builds need no thousand at a time.
+/// Connections of the main socket. Each takes [`CONNECTION_BYTES`], and when all are taken, one that is of no use
+/// makes room: a thousand parallel builds need no thousand at a time.
 pub const CONNECTIONS: usize = 512;
 
 /// As many as `agent.toml` may allow: two descriptors each, of 8192 in the systemd unit, would not be enough for more.
@@ -29,6 +29,12 @@ pub const TOKEN_REQUESTS: usize = 256;
 
 /// Requests in work at once on one connection: a program that watches as many accounts is served over one.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 64;
+
+/// A process with no more connections than this, or requests in work, has few, and is not held to what others have.
+pub const FEW: usize = 16;
+
+/// Of the places for requests in work one in so many is kept for processes that have [`FEW`] of them.
+pub const KEPT_FOR_FEW: usize = 4;
 
 /// What a connection takes, in bytes, measured: buffers of HTTP/2, tables of header compression, its task.
 pub const CONNECTION_BYTES: usize = 32 * 1024;

@@ -1,7 +1,7 @@
 //! The connections that are open: whose they are, what they weigh, and which of them goes when there is too much.
 //!
 //! What a client does with its own connections must not cost others theirs. So nothing that is full refuses whoever
-//! comes next; it closes a connection: for room in the table the one that was of no use for the longest time, for
+//! comes next; it closes a connection: for room in the table one that is of no use, or one of a crowd, for
 //! memory the one that holds the most requests half-sent or answers unread.
 
 use std::{
@@ -18,7 +18,7 @@ use super::{Caller, load::Load, turns::Turns};
 use crate::{
     custody::heap,
     limits::{
-        CONNECTION_BYTES, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, SLOT_BYTES,
+        CONNECTION_BYTES, FEW, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, SLOT_BYTES,
         STREAM_BYTES, TOKEN_LOAD_BYTES,
     },
     peer::{Party, Peer, Socket},
@@ -126,8 +126,7 @@ impl Connections {
     /// How many are open at `socket`.
     #[must_use]
     pub fn open_at(&self, socket: Socket) -> usize {
-        let there = |entry: &&Entry| entry.party.socket == socket;
-        self.book().entries.values().filter(there).count()
+        self.book().open_at(socket)
     }
 
     /// How many `party` has open that are to stay.
@@ -151,20 +150,30 @@ impl Connections {
         self.book().close_where(|_, entry| !entry.spoke);
     }
 
-    /// Closes the connection at `socket` that is missed least: one that has said nothing for a while, else of the
-    /// process with the most connections the one whose last request is the longest ago. `false`: the agent works for
-    /// all of them.
-    pub fn make_room(&self, socket: Socket) -> bool {
+    /// Closes the connection that is missed least at the socket of `next`, who waits for room: one that has said
+    /// nothing for a while, else of the process with the most connections, if those are many, the one whose last
+    /// request is the longest ago. What the agent works for goes only when it is one of a crowd that keeps `next` out.
+    /// `false`: there is none.
+    pub fn make_room(&self, next: Party) -> bool {
         let mut book = self.book();
         let now = Instant::now();
-        let idle = book.entries.iter().filter(|(_, entry)| {
-            entry.party.socket == socket && !entry.closing && entry.met && entry.is_idle()
-        });
-        let least = idle.min_by_key(|(_, entry)| {
+        let (of_next, open) = (book.crowd(next), book.open_at(next.socket));
+        let there = book
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.party.socket == next.socket && !entry.closing && entry.met);
+        let ranked = there.filter_map(|(id, entry)| {
+            let crowd = book.crowd(entry.party);
+            let busy = !entry.is_idle();
+            if busy && (crowd <= FEW || crowd <= 2 * of_next) {
+                return None;
+            }
             let may_speak = entry.spoke || now - entry.used < SILENT_TIME;
-            (may_speak, Reverse(book.crowd(entry.party)), entry.used)
+            let spared = busy && 2 * crowd <= open;
+            let beyond_few = Reverse(crowd.saturating_sub(FEW));
+            Some(((may_speak, spared, beyond_few, busy, entry.used), *id))
         });
-        let found = least.map(|(id, _)| *id);
+        let found = ranked.min().map(|(_, id)| id);
         found.inspect(|id| book.close(*id)).is_some()
     }
 
@@ -378,6 +387,11 @@ impl Book {
         self.thin_out(party);
     }
 
+    fn open_at(&self, socket: Socket) -> usize {
+        let there = |entry: &&Entry| entry.party.socket == socket;
+        self.entries.values().filter(there).count()
+    }
+
     fn crowd(&self, party: Party) -> usize {
         self.crowds.get(&party).copied().unwrap_or_default()
     }
@@ -426,6 +440,11 @@ mod tests {
         Connections::new(1)
     }
 
+    /// Somebody who has no connection yet.
+    fn next(socket: Socket) -> Party {
+        Peer::of_socket_for_test(socket, 2000, &[]).party()
+    }
+
     fn enter(connections: &Connections) -> (u64, CancellationToken) {
         let (id, close) = connections.enter(&Peer::for_test(1000));
         connections.met(id);
@@ -443,36 +462,89 @@ mod tests {
         let (_, closed_second) = enter(&connections);
         tokio::time::advance(second).await;
         drop(connections.begin(used, Socket::Main));
-        assert!(connections.make_room(Socket::Main));
+        assert!(connections.make_room(next(Socket::Main)));
         assert!(!closed_first.is_cancelled(), "nothing of it could be read yet");
         assert!(closed_second.is_cancelled());
         connections.met(silent);
-        assert!(connections.make_room(Socket::Main));
+        assert!(connections.make_room(next(Socket::Main)));
         assert!(closed_first.is_cancelled() && !closed_last.is_cancelled());
-        assert!(!connections.make_room(Socket::Token), "that is another table");
-        assert!(connections.make_room(Socket::Main) && closed_last.is_cancelled());
-        assert!(!connections.make_room(Socket::Main), "all are closed already");
+        assert!(
+            !connections.make_room(next(Socket::Token)),
+            "that is another table"
+        );
+        assert!(connections.make_room(next(Socket::Main)) && closed_last.is_cancelled());
+        assert!(
+            !connections.make_room(next(Socket::Main)),
+            "all are closed already"
+        );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn room_is_made_by_the_process_that_has_the_most_connections() {
-        let connections = connections();
-        let enter = |pid| {
+    /// So many connections of a process, of which the agent works for so many.
+    fn crowd(
+        connections: &Connections,
+        pid: i32,
+        count: usize,
+        busy: usize,
+    ) -> (Vec<CancellationToken>, Vec<Load>) {
+        let entered = (0..count).map(|_| {
             let (id, close) = connections.enter(&Peer::of_process_for_test(pid));
             connections.met(id);
             connections.spoke(id);
-            close
-        };
-        let alone = enter(1);
+            (id, close)
+        });
+        let (ids, closes): (Vec<_>, Vec<_>) = entered.unzip();
+        let loads = ids
+            .iter()
+            .take(busy)
+            .map(|id| connections.begin(*id, Socket::Main));
+        (closes, loads.collect())
+    }
+
+    fn closed(closes: &[CancellationToken]) -> usize {
+        closes.iter().filter(|close| close.is_cancelled()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_by_the_process_that_has_the_most_connections_if_those_are_many() {
+        let connections = Connections::new(1000);
+        let (alone, _) = crowd(&connections, 1, 1, 0);
         tokio::time::advance(Duration::from_secs(1)).await;
-        let crowd = [enter(2), enter(2)];
-        assert!(connections.make_room(Socket::Main));
-        assert!(!alone.is_cancelled());
-        assert_eq!(crowd.iter().filter(|close| close.is_cancelled()).count(), 1);
-        assert!(
-            connections.make_room(Socket::Main) && alone.is_cancelled(),
-            "now it is the older one"
+        let (many, _) = crowd(&connections, 2, FEW + 2, 0);
+        for _ in 0..2 {
+            assert!(connections.make_room(next(Socket::Main)));
+        }
+        assert_eq!((closed(&alone), closed(&many)), (0, 2));
+        assert!(connections.make_room(next(Socket::Main)));
+        assert_eq!((closed(&alone), closed(&many)), (1, 2), "now it is the older one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_with_two_connections_is_no_crowd_beside_many_that_have_one() {
+        let connections = Connections::new(1000);
+        let singles: Vec<_> = (1..100).map(|pid| crowd(&connections, pid, 1, 0).0).collect();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (two, _) = crowd(&connections, 100, 2, 0);
+        for _ in &singles {
+            assert!(connections.make_room(next(Socket::Main)));
+        }
+        assert_eq!((closed(&singles.concat()), closed(&two)), (singles.len(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_keeps_the_agent_at_work_keeps_nobody_out() {
+        let connections = Connections::new(1000);
+        let (alone, _) = crowd(&connections, 1, 1, 0);
+        let (many, _loads) = crowd(&connections, 2, 3 * FEW, 3 * FEW);
+        assert!(connections.make_room(next(Socket::Main)));
+        assert_eq!((closed(&alone), closed(&many)), (0, 1), "most of all are its own");
+        let of_crowd = Peer::of_process_for_test(2).party();
+        assert!(connections.make_room(of_crowd));
+        assert_eq!(
+            (closed(&alone), closed(&many)),
+            (1, 1),
+            "for itself it makes none"
         );
+        assert!(!connections.make_room(of_crowd));
     }
 
     #[tokio::test]
@@ -480,9 +552,9 @@ mod tests {
         let connections = connections();
         let (id, close) = enter(&connections);
         let _in_work = connections.begin(id, Socket::Main);
-        assert!(!connections.make_room(Socket::Main));
+        assert!(!connections.make_room(next(Socket::Main)));
         connections.set_stuck(id, true);
-        assert!(connections.make_room(Socket::Main) && close.is_cancelled());
+        assert!(connections.make_room(next(Socket::Main)) && close.is_cancelled());
     }
 
     #[tokio::test]

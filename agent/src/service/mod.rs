@@ -4,6 +4,7 @@ mod agent_service;
 mod check;
 mod deadline;
 mod gate;
+mod places;
 mod revoke;
 mod server;
 mod token_service;
@@ -17,7 +18,7 @@ use sfkey_proto::{
     sealing::{INSTANCE_ID_BYTES, Sealable, Sealed},
     v1::Token,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as watch_channel};
+use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -30,15 +31,16 @@ use crate::{
     custody::protection_name,
     error::Failure,
     hardening::Hardening,
-    limits::TOKEN_REQUESTS,
     lock::Lock,
-    peer::Socket,
     policy::{Denied, Permit, Policy, Verdict},
     settings::Confirm,
     shutdown::Stop,
     socket::{Standing, Table},
 };
 
+use places::Place;
+
+pub use places::Places;
 pub use server::{serve, serve_tokens};
 
 /// What both services need. Cloned for every connection.
@@ -93,36 +95,10 @@ pub struct Parts {
     pub request_time: Duration,
 }
 
-/// Places for requests in work, of each socket its own: whoever fills the restricted one's delays nobody else.
-pub struct Places {
-    main: Arc<Semaphore>,
-    token: Arc<Semaphore>,
-}
-
-impl Places {
-    /// `main` places for the main socket, and [`TOKEN_REQUESTS`] for the restricted one.
-    #[must_use]
-    pub fn new(main: usize) -> Self {
-        Self {
-            main: Arc::new(Semaphore::new(main)),
-            token: Arc::new(Semaphore::new(TOKEN_REQUESTS)),
-        }
-    }
-
-    fn take(&self, socket: Socket) -> Result<OwnedSemaphorePermit, Failure> {
-        let places = match socket {
-            Socket::Main => &self.main,
-            Socket::Token => &self.token,
-        };
-        let place = Arc::clone(places).try_acquire_owned();
-        place.map_err(|_| Failure::Limit("requests in work"))
-    }
-}
-
 /// Who calls, and a place among the requests in work that is given back when the request ends.
 struct Call {
     caller: Caller,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Service {
@@ -171,7 +147,7 @@ impl Service {
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or(Failure::Internal("a request came without a connection"))?;
-        let place = self.0.requests.take(caller.peer().socket())?;
+        let place = self.0.requests.take(caller.peer().party())?;
         Ok(Call {
             caller,
             _place: place,

@@ -1,6 +1,11 @@
 //! Accepts connections: peer first, a bounded table, and patience when the system is short of something.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -18,7 +23,7 @@ use crate::{
     audit::Audit,
     connection::{Connection, Connections},
     limits::{ACCEPT_PAUSE, ACCEPTED_AT_ONCE, LOBBY, REFUSAL_LOG_PAUSE, ROOM_PAUSE},
-    peer::{Peer, PeerRefused, Socket},
+    peer::{Party, Peer, PeerRefused, Socket},
     policy::Policy,
 };
 
@@ -94,31 +99,29 @@ pub struct Entrance {
 /// Accepts until the receiver is gone. A connection holds its place until it closes; when the table is full, one that
 /// is of no use makes room, and when all of them are, the next ones wait: some here, the others in the kernel's queue.
 pub async fn accept(listener: UnixListener, entrance: Entrance, connections: Handover) {
-    let mut lobby = Lobby::new(entrance.table.lobby);
+    let lobby = Mutex::new(Lobby::new(entrance.table.lobby));
+    let inside = || lobby.lock().unwrap_or_else(PoisonError::into_inner);
     let mut arrivals = Arrivals::of(listener);
     let mut refusals = Refusals::default();
-    let mut place = pin!(entrance.place(&connections));
+    let mut place = pin!(entrance.place(&connections, &lobby));
     loop {
         tokio::select! {
             biased;
-            found = &mut place, if !lobby.is_empty() => {
+            found = &mut place, if !inside().is_empty() => {
                 let Ok((place_in_table, handover)) = found else {
                     return;
                 };
-                place.set(entrance.place(&connections));
+                place.set(entrance.place(&connections, &lobby));
                 let table = &entrance.table.connections;
-                if let Some(Newcomer { stream, peer }) = lobby.next(|party| table.of(party)) {
+                if let Some(Newcomer { stream, peer }) = inside().next(|party| table.of(party)) {
                     handover.send(Ok(Connection::new(stream, peer, table.clone(), place_in_table)));
                 }
             }
-            stream = arrivals.next(), if lobby.is_open() => match entrance.identify(&stream, &lobby) {
-                Ok(peer) => {
-                    if let Some(Newcomer { peer, .. }) = lobby.enter(Newcomer { stream, peer }) {
-                        refusals.tell(&entrance.refuse(PeerRefused::Crowd { uid: peer.uid(), pid: peer.pid() }));
-                    }
+            stream = arrivals.next(), if inside().is_open() => {
+                if let Err(refused) = entrance.let_in(stream, &mut inside()) {
+                    refusals.tell(&entrance.refuse(refused));
                 }
-                Err(refused) => refusals.tell(&entrance.refuse(refused)),
-            },
+            }
             () = connections.closed() => return,
         }
     }
@@ -177,7 +180,11 @@ impl Arrivals {
 
 impl Entrance {
     /// A place in the table, and one on the way to the server. Fails when the server is gone.
-    async fn place(&self, connections: &Handover) -> Result<(OwnedSemaphorePermit, Reserved), SendError<()>> {
+    async fn place(
+        &self,
+        connections: &Handover,
+        lobby: &Mutex<Lobby>,
+    ) -> Result<(OwnedSemaphorePermit, Reserved), SendError<()>> {
         let handover = connections.clone().reserve_owned().await?;
         loop {
             while self.table.connections.is_overloaded(self.socket) {
@@ -186,13 +193,32 @@ impl Entrance {
             if let Ok(place) = Arc::clone(&self.table.places).try_acquire_owned() {
                 return Ok((place, handover));
             }
-            self.table.connections.make_room(self.socket);
+            if let Some(next) = self.next_party(lobby) {
+                self.table.connections.make_room(next);
+            }
             // Another one may have become idle by then.
             let freed = timeout(ROOM_PAUSE, Arc::clone(&self.table.places).acquire_owned());
             if let Ok(place) = freed.await {
                 return Ok((place.expect("the semaphore is never closed"), handover));
             }
         }
+    }
+
+    /// Lets `stream` into the lobby. Whoever is refused for that may be another one.
+    fn let_in(&self, stream: UnixStream, lobby: &mut Lobby) -> Result<(), PeerRefused> {
+        let peer = self.identify(&stream, lobby)?;
+        match lobby.enter(Newcomer { stream, peer }) {
+            None => Ok(()),
+            Some(Newcomer { peer, .. }) => Err(PeerRefused::Crowd {
+                uid: peer.uid(),
+                pid: peer.pid(),
+            }),
+        }
+    }
+
+    fn next_party(&self, lobby: &Mutex<Lobby>) -> Option<Party> {
+        let lobby = lobby.lock().unwrap_or_else(PoisonError::into_inner);
+        lobby.next_party(|party| self.table.connections.of(party))
     }
 
     fn refuse(&self, refused: PeerRefused) -> PeerRefused {

@@ -1,11 +1,14 @@
-//! Where accepted connections wait for a place in the table. The process that has the fewest connections in the table
-//! has the next place, so that a crowd of one process does not stand between another one and the agent.
+//! Where accepted connections wait for a place in the table. A process that has many connections there waits longer, so
+//! that a crowd of one process does not stand between another one and the agent.
 
 use std::collections::{HashMap, VecDeque};
 
 use tokio::net::UnixStream;
 
-use crate::peer::{Party, Peer};
+use crate::{
+    limits::FEW,
+    peer::{Party, Peer},
+};
 
 /// A connection of which nothing has been read.
 #[derive(Debug)]
@@ -17,7 +20,9 @@ pub(super) struct Newcomer {
 /// Those that wait, the earliest first.
 #[derive(Debug)]
 pub(super) struct Lobby {
-    waiting: VecDeque<Newcomer>,
+    /// With the number of its arrival.
+    waiting: VecDeque<(u64, Newcomer)>,
+    arrivals: u64,
     /// How many of them each process has.
     crowds: HashMap<Party, usize>,
     most: usize,
@@ -28,6 +33,7 @@ impl Lobby {
     pub(super) fn new(most: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
+            arrivals: 0,
             crowds: HashMap::new(),
             most,
         }
@@ -39,10 +45,13 @@ impl Lobby {
 
     /// How many of a user's wait.
     pub(super) fn of_user(&self, uid: u32) -> usize {
-        self.waiting.iter().filter(|one| one.peer.uid() == uid).count()
+        self.waiting
+            .iter()
+            .filter(|(_, one)| one.peer.uid() == uid)
+            .count()
     }
 
-    /// Whether one more can come: where no process waits twice, the kernel's queue holds the next ones.
+    /// Whether one more can come: where no process waits often, the kernel's queue holds the next ones.
     pub(super) fn is_open(&self) -> bool {
         self.waiting.len() < self.most || self.largest_crowd().is_some()
     }
@@ -51,24 +60,41 @@ impl Lobby {
     #[must_use]
     pub(super) fn enter(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         *self.crowds.entry(newcomer.peer.party()).or_default() += 1;
-        self.waiting.push_back(newcomer);
+        self.waiting.push_back((self.arrivals, newcomer));
+        self.arrivals += 1;
         if self.waiting.len() <= self.most {
             return None;
         }
         let crowd = self.largest_crowd()?;
-        let last = self.waiting.iter().rposition(|one| one.peer.party() == crowd);
+        let last = self
+            .waiting
+            .iter()
+            .rposition(|(_, one)| one.peer.party() == crowd);
         self.leave(last?)
+    }
+
+    /// Whose turn it is, when a party has so many in the table.
+    pub(super) fn next_party(&self, in_table: impl Fn(Party) -> usize) -> Option<Party> {
+        let next = self.next_position(in_table)?;
+        self.waiting.get(next).map(|(_, one)| one.peer.party())
     }
 
     /// Whoever has the next place, when a party has so many in the table.
     pub(super) fn next(&mut self, in_table: impl Fn(Party) -> usize) -> Option<Newcomer> {
-        let waiting = self.waiting.iter().enumerate();
-        let (next, _) = waiting.min_by_key(|(_, one)| in_table(one.peer.party()))?;
+        let next = self.next_position(in_table)?;
         self.leave(next)
     }
 
+    /// Each connection that a party has beyond a few sets it back by one arrival, so that nobody waits for ever.
+    fn next_position(&self, in_table: impl Fn(Party) -> usize) -> Option<usize> {
+        let key = |number: u64, party| number.saturating_add(beyond_few(in_table(party)));
+        let waiting = self.waiting.iter().enumerate();
+        let (next, _) = waiting.min_by_key(|(_, (number, one))| key(*number, one.peer.party()))?;
+        Some(next)
+    }
+
     fn leave(&mut self, position: usize) -> Option<Newcomer> {
-        let one = self.waiting.remove(position)?;
+        let (_, one) = self.waiting.remove(position)?;
         let party = one.peer.party();
         if let Some(count) = self.crowds.get_mut(&party) {
             *count -= 1;
@@ -79,11 +105,15 @@ impl Lobby {
         Some(one)
     }
 
-    /// Of those that wait more than once, the one that does most often.
+    /// The process of which most wait, if those are more than an eighth of the lobby.
     fn largest_crowd(&self) -> Option<Party> {
         let (party, count) = self.crowds.iter().max_by_key(|(_, count)| **count)?;
-        (*count > 1).then_some(*party)
+        (*count > (self.most / 8).max(1)).then_some(*party)
     }
+}
+
+fn beyond_few(connections: usize) -> u64 {
+    u64::try_from(connections.saturating_sub(FEW)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -109,14 +139,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_process_with_the_fewest_connections_in_the_table_has_the_next_place_and_then_the_earliest() {
-        let mut lobby = lobby(4, &[1, 2, 3, 2]);
+    async fn a_process_that_has_many_connections_in_the_table_is_set_back_and_not_for_ever() {
+        let mut lobby = lobby(8, &[1, 2, 1, 3]);
         let in_table = |party: Party| match party.pid {
-            Some(1) => 9,
-            _ => 1,
+            Some(1) => FEW + 3,
+            _ => FEW,
         };
+        assert_eq!(lobby.next_party(in_table).and_then(|party| party.pid), Some(2));
         let order: Vec<_> = (0..5).map(|_| pid(lobby.next(in_table))).collect();
-        assert_eq!(order, [Some(2), Some(3), Some(2), Some(1), None]);
+        assert_eq!(order, [Some(2), Some(1), Some(3), Some(1), None]);
         assert!(lobby.is_empty() && lobby.crowds.is_empty());
     }
 

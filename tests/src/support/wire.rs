@@ -27,6 +27,9 @@ pub const ADD_ACCOUNT: &str = "/sfkey.agent.v1.AgentService/AddAccount";
 /// See [`GET_TOKEN`].
 pub const GET_STATUS: &str = "/sfkey.agent.v1.AgentService/GetStatus";
 
+/// See [`GET_TOKEN`]: a stream that ends with its connection.
+pub const WATCH_HEALTH: &str = "/grpc.health.v1.Health/Watch";
+
 /// Longer than the agent waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -55,6 +55,16 @@ async fn answers_that_nobody_takes() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_on_a_few_connections() {
+    Siege::of(&["stalls"]).await;
+}
+
+#[tokio::test]
+async fn streams_without_end_on_every_connection_that_there_can_be() {
+    Siege::of(&["watches"]).await;
+}
+
+#[tokio::test]
 async fn a_hundred_processes_that_ask_on_and_on() {
     Siege::of_processes("greed", 100).await;
 }

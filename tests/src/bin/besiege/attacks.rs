@@ -151,6 +151,39 @@ pub(crate) fn untaken(agent: &Path, window: u32, answers: u32) -> Vec<UnixStream
     clients
 }
 
+/// Asks sixty times on each connection, and again when a client between them was answered, until none takes more.
+pub(crate) fn stalls(agent: &Path) -> Vec<UnixStream> {
+    const AT_ONCE: u32 = 60;
+    let mut clients = leave(agent, 16, &wire::opening_with_window(0x7fff_ffff));
+    for stream in &clients {
+        stream.set_nonblocking(true).expect("possible");
+    }
+    let between = leave(agent, 1, &wire::opening()).remove(0);
+    let mut asking: Vec<usize> = (0..clients.len()).collect();
+    for round in 0.. {
+        let numbers = (0..AT_ONCE).map(|number| 2 * (round * AT_ONCE + number) + 1);
+        let asked: Vec<_> = numbers
+            .flat_map(|number| wire::request(wire::GET_STATUS, number))
+            .collect();
+        asking.retain(|client| {
+            clients
+                .get(*client)
+                .is_some_and(|stream| wire::send(stream, &asked))
+        });
+        wire::send(&between, &wire::request(wire::GET_STATUS, 2 * round + 1));
+        if asking.is_empty() || wire::read_some(&between).is_empty() {
+            break;
+        }
+    }
+    clients.push(between);
+    clients
+}
+
+pub(crate) fn watches(agent: &Path) -> Vec<UnixStream> {
+    let watch = [wire::opening(), wire::request(wire::WATCH_HEALTH, 1)].concat();
+    leave(agent, 600, &watch)
+}
+
 /// Asks, and takes what comes, until the agent has enough of it. `stands` is called when the first answers have come.
 pub(crate) fn greed(agent: &Path, stands: impl FnOnce()) -> ! {
     const AT_ONCE: u32 = 30;

@@ -49,6 +49,10 @@ enum Attack {
     TinyWindows,
     /// 500 connections that take no answer, and could.
     Untaken,
+    /// Sixteen connections that take no answer, and ask for no more than the agent lets them at a time.
+    Stalls,
+    /// 600 connections with a stream each that never ends.
+    Watches,
     /// Five connections that ask on and on, and take every answer.
     Greed,
 }
@@ -68,6 +72,8 @@ impl Attack {
             Self::HalfClosed => attacks::half_closed(agent),
             Self::TinyWindows => attacks::untaken(agent, 1, 60),
             Self::Untaken => attacks::untaken(agent, 0x7fff_ffff, 1800),
+            Self::Stalls => attacks::stalls(agent),
+            Self::Watches => attacks::watches(agent),
             Self::Greed => attacks::greed(agent, say_that_it_stands),
         }
     }
