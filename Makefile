@@ -83,7 +83,7 @@ install: $(if $(SUDO_UID),built,build) ## programs, units, manual pages and comp
 	install -D -m 0644 $(DIST)/completions/_sfkey $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sfkey
 	install -D -m 0644 $(DIST)/completions/sfkey.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sfkey.fish
 	install -D -m 0644 systemd/user/confirm.conf $(DESTDIR)$(PREFIX)/share/sfkey/confirm.conf
-	@set -e; for unit in user/sfkey-agent.service user/sfkey-agent.socket \
+	@set -e; for unit in user/sfkey-agent.service user/sfkey-agent.socket user/sfkey-token.socket \
 			system/sfkey-agent@.service system/sfkey-agent@.socket \
 			system/sfkey-token@.socket system/sfkey-load@.service; do \
 		echo "install $$unit"; \

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use sfkey_proto::place::token_socket_path;
+use sfkey_proto::place::{has_no_root, token_socket_path};
 
 use crate::{
     agent::Agent,
@@ -55,7 +55,7 @@ impl Access {
                 .get_or_insert_with(|| token_socket_path(owner, variable));
         }
         let rules = Rules::new(owner, &settings);
-        require_applicable(&rules, file.as_ref(), &identity_is_known())?;
+        require_applicable(&rules, file.as_ref(), &identity_is_known(), has_no_root())?;
         Ok(Self {
             limits: options.limits(settings.limits),
             settings,
@@ -155,7 +155,8 @@ impl Access {
             // A restricted socket without accounts is one that was closed.
             let mut applicable = rules.clone();
             applicable.token_socket = None;
-            require_applicable(&applicable, Some(file), &identity_is_known()).map(|()| (settings, rules))
+            require_applicable(&applicable, Some(file), &identity_is_known(), has_no_root())
+                .map(|()| (settings, rules))
         });
         let (settings, rules) = match read {
             Ok(read) => read,

@@ -5,6 +5,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// Where user managers put the runtime directories of users.
@@ -121,6 +122,45 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
+/// Whether what belongs to `uid` belongs to `own` or root.
+///
+/// In a user namespace that has no root, such as the one which `PrivateUsers=` makes for a unit of a user's systemd,
+/// root's files look like those of every other user outside (user_namespaces(7)): there they count as root's, for
+/// nothing tells them apart. Whoever comes from outside, as `sfkey` does, looks at the same way without that veil.
+#[must_use]
+pub fn is_own_or_roots(uid: u32, own: u32) -> bool {
+    uid == own || uid == 0 || uid == root()
+}
+
+/// Whether this process is in a user namespace that has no root. It sees other users' ids as one, and nothing of the
+/// programs of processes outside, its own user's included.
+#[must_use]
+pub fn has_no_root() -> bool {
+    root() != 0
+}
+
+/// Which user root looks like to this process.
+fn root() -> u32 {
+    static ROOT: OnceLock<u32> = OnceLock::new();
+    *ROOT.get_or_init(|| {
+        let map = fs::read_to_string("/proc/self/uid_map").ok();
+        let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+        root_as_seen(map.as_deref(), overflow.as_deref())
+    })
+}
+
+/// Which user root looks like, by the map of this namespace's users.
+fn root_as_seen(map: Option<&str>, overflow: Option<&str>) -> u32 {
+    // Each line: the first user inside, the first one outside, and how many there are.
+    let mut inside = map
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.split_whitespace().next());
+    let has_no_root = map.is_some_and(|map| !map.is_empty()) && inside.all(|first| first != Some("0"));
+    let overflow = overflow.and_then(|overflow| overflow.trim().parse().ok());
+    overflow.filter(|_| has_no_root).unwrap_or(0)
+}
+
 /// Requires that every directory above `path` belongs to `own` or root and cannot be written by others,
 /// sticky directories aside. What stands at `path` itself is the caller's business.
 ///
@@ -146,7 +186,7 @@ pub fn judge_ancestors(path: &Path, own: u32) -> Result<(), Distrust> {
 
 fn judge_ancestor(path: &Path, uid: u32, mode: u32, is_dir: bool, own: u32) -> Result<(), Distrust> {
     let path = || path.to_path_buf();
-    if uid != own && uid != 0 {
+    if !is_own_or_roots(uid, own) {
         return Err(Distrust::Owner { path: path(), uid });
     }
     // The permission bits of a symbolic link mean nothing.
@@ -222,6 +262,21 @@ mod tests {
         );
         let other = resolved(run.path(), uid + 1, None, &[("HOME", "/h")]);
         assert_eq!(other, Some(PathBuf::from("/h/.local/state/sfkey/agent.sock")));
+    }
+
+    #[test]
+    fn root_looks_like_nobody_only_where_the_namespace_has_no_root() {
+        let seen = |map| root_as_seen(map, Some("65534\n"));
+        assert_eq!(seen(Some("      1000       1000          1\n")), 65534);
+        for map in [
+            "         0          0 4294967295\n",
+            "      1000       1000          1\n         0     100000      65536\n",
+            "         0       1000          1\n",
+        ] {
+            assert_eq!(seen(Some(map)), 0, "{map}");
+        }
+        assert_eq!((seen(None), seen(Some(""))), (0, 0), "nothing is known");
+        assert_eq!(root_as_seen(Some("5 5 1\n"), None), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use sfkey_proto::place::judge_ancestors;
+use sfkey_proto::place::{is_own_or_roots, judge_ancestors};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},
@@ -100,7 +100,7 @@ impl Askpass {
             Ok(found) => found,
             Err(error) => return Some(format!("it cannot be looked at: {error}")),
         };
-        if found.uid() != self.owner && found.uid() != 0 {
+        if !is_own_or_roots(found.uid(), self.owner) {
             return Some(format!("it belongs to another user (uid {})", found.uid()));
         }
         (found.mode() & WRITABLE_BY_OTHERS != 0).then(|| "others may write to it".to_owned())

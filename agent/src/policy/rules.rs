@@ -239,6 +239,7 @@ pub fn require_applicable(
     rules: &Rules,
     file: Option<&SettingsFile>,
     identity: &io::Result<()>,
+    veiled: bool,
 ) -> Result<(), SettingsError> {
     let by_program = rules.accounts.iter().find(|(_, rule)| rule.executables.is_some());
     if let (Some((name, _)), Some(file)) = (by_program, file)
@@ -251,6 +252,9 @@ pub fn require_applicable(
             ),
             "name the callers' systemd units: units = [\"nightly.service\"]",
         ));
+    }
+    if veiled {
+        require_unveiled(rules)?;
     }
     let by_process = rules
         .accounts
@@ -271,4 +275,18 @@ pub fn require_applicable(
         )),
         _ => Ok(()),
     }
+}
+
+/// What needs to see others: their programs, or their ids.
+fn require_unveiled(rules: &Rules) -> Result<(), SettingsError> {
+    const FIX: &str = "take PrivateUsers= out of the unit with the drop-in confirm.conf (docs/operations.md), or this out of agent.toml";
+    let by_program = rules.accounts.iter().find(|(_, rule)| rule.executables.is_some());
+    let by_user = |rule: &TokenSocketRule| !(rule.uids.is_empty() && rule.gids.is_empty());
+    let what = match (by_program, &rules.token_socket) {
+        (Some((name, _)), _) => format!("executables of [accounts.{name}.policy]"),
+        (None, Some(rule)) if by_user(rule) => "uids and gids of [token_socket]".to_owned(),
+        _ => return Ok(()),
+    };
+    let why = "in a user namespace without root, other users and all programs outside look alike";
+    Err(SettingsError::new(format!("{what} cannot hold: {why}"), FIX))
 }

@@ -233,10 +233,28 @@ fn what_a_file_asks_for_and_cannot_be_had_is_an_error() {
         (SHARED, Ok(()), true),
     ] {
         assert_eq!(
-            require_applicable(&rules(text), None, &identity).is_ok(),
+            require_applicable(&rules(text), None, &identity, false).is_ok(),
             good,
             "{text}"
         );
+    }
+}
+
+#[test]
+fn what_needs_to_see_other_users_and_their_programs_is_an_error_where_they_are_veiled() {
+    for (text, good) in [
+        ("", true),
+        (
+            "[accounts.a.policy]\nconfirm = \"always\"\nunits = [\"a.service\"]",
+            true,
+        ),
+        ("[token_socket]\naccounts = [\"a\"]", true),
+        ("[token_socket]\naccounts = [\"a\"]\nuids = [1001]", false),
+        ("[token_socket]\naccounts = [\"a\"]\ngids = [1001]", false),
+        ("[accounts.a.policy]\nexecutables = [\"/x\"]", false),
+    ] {
+        let applied = require_applicable(&rules(text), None, &Ok(()), true);
+        assert_eq!(applied.is_ok(), good, "{text}");
     }
 }
 

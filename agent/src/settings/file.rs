@@ -9,13 +9,16 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-use sfkey_proto::place::judge_ancestors;
+use sfkey_proto::place::{is_own_or_roots, judge_ancestors};
 
 use super::{Settings, SettingsError};
 use crate::{limits::MAX_SETTINGS_BYTES, socket::shell_word};
 
-/// Where the settings of an agent of the whole system are.
+/// Where the settings of the whole system are; those of an agent of a user of its own are beside them.
 pub const SYSTEM_DIRECTORY: &str = "/etc/sfkey";
+
+/// Below it are the settings of all agents that run as no person's user.
+const SYSTEM_SETTINGS: &str = "/etc";
 
 /// Writable by the group or by everybody.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -59,7 +62,7 @@ impl SettingsFile {
     /// Whether it is the whole system's.
     #[must_use]
     pub fn is_of_the_system(&self) -> bool {
-        self.path.starts_with(SYSTEM_DIRECTORY)
+        self.path.starts_with(SYSTEM_SETTINGS)
     }
 
     /// Reads it for an agent that runs as `owner`.
@@ -107,7 +110,7 @@ impl SettingsFile {
     /// Whoever can write the file decides who gets tokens.
     fn require_own(&self, uid: u32, mode: u32, owner: u32) -> Result<(), SettingsError> {
         let (shown, word) = (self.path.display(), shell_word(&self.path));
-        if uid != owner && uid != 0 {
+        if !is_own_or_roots(uid, owner) {
             return Err(SettingsError::new(
                 format!("{shown} belongs to another user (uid {uid})"),
                 format!("chown {owner} {word}"),

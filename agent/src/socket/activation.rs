@@ -21,7 +21,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketType, getsockname,
     sockopt::{socket_acceptconn, socket_domain, socket_type},
 };
-use sfkey_proto::place::{Distrust, judge_ancestors};
+use sfkey_proto::place::{Distrust, is_own_or_roots, judge_ancestors};
 
 use crate::custody::descriptors;
 
@@ -218,7 +218,7 @@ impl PassedSocket {
             let what = "has a path at which no socket stands any more";
             return Err(ActivationError::Kind { name, what });
         }
-        if found.uid() != owner && found.uid() != 0 {
+        if !is_own_or_roots(found.uid(), owner) {
             let uid = found.uid();
             return Err(ActivationError::Untrusted(Distrust::Owner { path, uid }));
         }

@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sfkey::{Environment, proto::AccountName};
+use sfkey::{
+    Environment,
+    proto::{AccountName, place::is_own_or_roots},
+};
 use toml_edit::{Document, Item, TableLike};
 
 pub(crate) use self::show::{Setting, Source};
@@ -165,7 +168,7 @@ pub(crate) fn require_owner_only(path: &Path, own: u32) -> Result<(), Failure> {
     };
     let word = quote::word(&path.to_string_lossy());
     let shown = path.display();
-    if metadata.uid() != own && metadata.uid() != 0 {
+    if !is_own_or_roots(metadata.uid(), own) {
         let message = format!("{shown} belongs to another user (uid {})", metadata.uid());
         return Err(Failure::new(
             Cause::Config,

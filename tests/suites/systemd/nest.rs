@@ -29,26 +29,37 @@ const PERHAPS_NOT_GRANTED: [&str; 3] = [
 /// A place with programs and files, from which a manager is started.
 pub(crate) struct Place {
     directory: TempDir,
-    runtime: &'static str,
+    runtime: String,
+    uid: u32,
 }
 
-/// The runtime directory of a user's manager.
-const OF_USER: &str = "/run/user/0";
+/// The user whose manager it is: nobody's whose files are of this machine, and not root, who may do what users may not.
+pub(crate) const USER: u32 = 61_923;
 
-/// One that no unit hides: what a system's manager has there, services of every user reach.
+/// A runtime directory that no unit hides: what a system's manager has there, services of every user reach.
 pub(crate) const OF_SYSTEM: &str = "/run/manager";
 
 impl Place {
+    /// For the manager of an ordinary user.
     pub(crate) fn new() -> Self {
-        Self::with_runtime(OF_USER)
+        Self::of(USER, format!("/run/user/{USER}"))
     }
 
-    pub(crate) fn with_runtime(runtime: &'static str) -> Self {
+    /// For a manager that stands in for the system's.
+    pub(crate) fn of_system() -> Self {
+        Self::of(0, OF_SYSTEM.to_owned())
+    }
+
+    fn of(uid: u32, runtime: String) -> Self {
         let place = tempfile::Builder::new()
             .prefix("nest-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let directory = place.expect("a directory");
-        let place = Self { directory, runtime };
+        let place = Self {
+            directory,
+            runtime,
+            uid,
+        };
         for directory in [
             "bin",
             "home/.config/systemd/user",
@@ -58,6 +69,14 @@ impl Place {
             fs::create_dir_all(place.path(directory)).expect("created");
         }
         home::set_mode(&place.path("."), 0o755);
+        for (file, entry) in [
+            ("passwd", "nest:x:UID:UID::/run/nest/home:/bin/sh\n"),
+            ("group", "nest:x:UID:\n"),
+        ] {
+            let known = fs::read_to_string(Path::new("/etc").join(file)).expect("every system has one");
+            let own = entry.replace("UID", &USER.to_string());
+            place.write(&format!("etc/{file}"), known + &own);
+        }
         for program in ["sfkey", "sfkey-agent"] {
             let _copy = stranger::copy_of(program, &place.path("bin"));
         }
@@ -132,14 +151,16 @@ impl Manager {
 
     /// A program inside, with the environment of the user's session.
     pub(crate) fn command(&self, line: &[&str]) -> Sfkey {
-        let target = self.child.id().to_string();
-        let own = ["--target", target.as_str(), "--mount", "--wd=/", "--"];
+        let (target, uid) = (self.child.id().to_string(), self.place.uid.to_string());
+        let own = [
+            "--target", &target, "--mount", "--wd=/", "--setuid", &uid, "--setgid", &uid, "--",
+        ];
         let all = own.iter().chain(line).copied();
         Sfkey::program("/usr/bin/nsenter".into(), &self.home, all)
             .variable("HOME", format!("{INSIDE}/home"))
             .variable("XDG_CONFIG_HOME", format!("{INSIDE}/home/.config"))
             .variable("XDG_STATE_HOME", format!("{INSIDE}/home/.local/state"))
-            .variable("XDG_RUNTIME_DIR", self.place.runtime)
+            .variable("XDG_RUNTIME_DIR", &self.place.runtime)
             .variable("PATH", format!("{INSIDE}/bin:/usr/bin:/bin"))
     }
 
@@ -188,8 +209,19 @@ impl Manager {
     /// Turns off what this sandbox cannot grant to these units, and returns what that is.
     pub(crate) fn grant_the_rest(&self, units: &[&str]) -> Vec<&'static str> {
         let is_refused = |directive: &&&str| {
-            let probe = ["systemd-run", "--user", "--quiet", "--wait", "--property"];
-            let probe = self.run(&[&probe[..], &[**directive, "/bin/true"]].concat());
+            // What the manager of an ordinary user cannot grant without.
+            let veiled = format!("--property=PrivateUsers={}", self.place.uid != 0);
+            let granted = format!("--property={directive}");
+            let probe = [
+                "systemd-run",
+                "--user",
+                "--quiet",
+                "--wait",
+                &veiled,
+                &granted,
+                "/bin/true",
+            ];
+            let probe = self.run(&probe);
             probe.code != 0
         };
         let refused: Vec<_> = PERHAPS_NOT_GRANTED.iter().filter(is_refused).copied().collect();
@@ -212,7 +244,8 @@ fn nest(step: &str, place: &Place) -> Command {
     command
         .args(["--mount", "--propagation", "private", "bash", script, step])
         .arg(place.directory.path())
-        .arg(place.runtime)
+        .arg(&place.runtime)
+        .arg(place.uid.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sfkey_tests::support::{Stopwatch, stranger::skipped};
+use sfkey_tests::support::{Stopwatch, home, stranger::skipped};
 
 /// Longest wait for something that systemd surely does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,7 +38,10 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// Listens at `socket`; what the daemon says goes to `log`.
     pub(crate) fn at(socket: &Path, log: PathBuf) -> Self {
-        let socket = UnixDatagram::bind(socket).expect("a short enough path");
+        let path = socket;
+        let socket = UnixDatagram::bind(path).expect("a short enough path");
+        // The daemon may be another user's.
+        home::set_mode(path, 0o666);
         socket.set_read_timeout(Some(LOOK)).expect("set");
         Self { socket, log }
     }

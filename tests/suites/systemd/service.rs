@@ -4,7 +4,7 @@ use std::fs;
 
 use sfkey_tests::support::{Home, Sfkey, binaries};
 
-use crate::nest::{Manager, Place};
+use crate::nest::{Manager, Place, USER};
 
 const UNIT: &str = "home/.config/systemd/user/sfkey-agent.service";
 
@@ -74,7 +74,7 @@ fn a_socket_that_an_agent_of_the_user_serves_is_not_taken_from_it() {
     assert!(
         started
             .out()
-            .starts_with("SFKEY_SOCK=/run/user/0/sfkey/agent.sock;"),
+            .starts_with(&format!("SFKEY_SOCK=/run/user/{USER}/sfkey/agent.sock;")),
         "{started:?}"
     );
     let pid = manager.sfkey(&["status", "--json"]).done().json()["pid"].clone();

@@ -43,7 +43,7 @@ fn scene(test: &str) -> Option<(Manager, Simulator, Vec<&'static str>)> {
         return None;
     }
     let sim = Simulator::start_blocking(Config::with_key(TestKey::of_app().app_key())).expect("it starts");
-    let place = Place::with_runtime(OF_SYSTEM);
+    let place = Place::of_system();
     install(&place);
     let passwd = fs::read_to_string("/etc/passwd").expect("readable");
     let group = fs::read_to_string("/etc/group").expect("readable");
@@ -69,7 +69,10 @@ fn scene(test: &str) -> Option<(Manager, Simulator, Vec<&'static str>)> {
     place.drop_in(
         AGENT,
         "test",
-        &format!("[Service]\nEnvironment=SSL_CERT_FILE={INSIDE}/ca.pem\n"),
+        &format!(
+            "[Service]\nEnvironment=SSL_CERT_FILE={INSIDE}/ca.pem\nExecStart=\nExecStart={INSIDE}/bin/sfkey-agent \
+             --require-memory-protection=mlock --audit-log=%L/%i/audit.log\n"
+        ),
     );
     let said = format!("[Service]\nStandardError=append:{INSIDE}/loader.log\n");
     place.drop_in(LOADER, "test", &said);
@@ -142,6 +145,9 @@ fn a_kill_brings_the_accounts_back_through_the_loader_and_leaves_no_credentials_
         Some(token.trim_end().to_owned()),
         sim.last_exchange().expect("an exchange").access_token
     );
+    let log = manager.place().path("home/.config/log/sfkey/audit.log");
+    let recorded = fs::read_to_string(log).expect("an audit log");
+    assert!(recorded.contains("\"decision\":\"granted\""), "{recorded}");
     let pid = manager.property(AGENT, "MainPID");
     let owner = manager
         .run(&["stat", "--format=%u", &format!("/proc/{pid}")])

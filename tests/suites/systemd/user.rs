@@ -7,7 +7,7 @@ use sfkey_tests::{
     support::{Ran, TestKey, home},
 };
 
-use crate::nest::{INSIDE, Manager, Place, tell_refused};
+use crate::nest::{INSIDE, Manager, Place, USER, tell_refused};
 
 const SOCKET: &str = "sfkey-agent.socket";
 const SERVICE: &str = "sfkey-agent.service";
@@ -182,6 +182,84 @@ fn a_program_that_asks_finds_the_display_with_the_drop_in_and_not_without() {
     assert_eq!(token.code, 0, "{token:?}");
     let status = manager.sfkey(&["status", "--json"]).done().json();
     assert_eq!(status["memory_protection"], "memfd_secret", "{status}");
+}
+
+#[test]
+fn the_restricted_socket_and_an_audit_log_work_in_the_sandbox() {
+    let test = "the_restricted_socket_and_an_audit_log_work_in_the_sandbox";
+    let log = "home/.local/state/sfkey/audit.log";
+    let start = format!(
+        "ExecStart=\nExecStart={INSIDE}/bin/sfkey-agent --audit-log %h/.local/state/sfkey/audit.log\n"
+    );
+    let Some(scene) = Scene::open(test, &start) else {
+        return;
+    };
+    let (manager, place) = (&scene.manager, scene.manager.place());
+    let own = format!("{INSIDE}/home/.local/state/sfkey");
+    let _made = manager.run(&["mkdir", "-p", "-m", "0700", &own]).done();
+    place.write(
+        "home/.config/sfkey/agent.toml",
+        "[token_socket]\naccounts = [\"prod\"]\n",
+    );
+    let unit = include_str!("../../../systemd/user/sfkey-token.socket");
+    place.write("home/.config/systemd/user/sfkey-token.socket", unit);
+    let _reloaded = manager.systemctl(&["daemon-reload"]).done();
+    let _enabled = manager
+        .systemctl(&["enable", "--quiet", "--now", "sfkey-token.socket"])
+        .done();
+    scene.add();
+    let socket = format!("/run/user/{USER}/sfkey-token/token.sock");
+    let token = manager
+        .sfkey(&["--socket", &socket, "token", "prod"])
+        .done()
+        .out();
+    let granted = scene
+        .sim
+        .last_exchange()
+        .and_then(|exchange| exchange.access_token);
+    assert_eq!(Some(token.trim_end()), granted.as_deref());
+    assert_eq!(
+        manager.sfkey(&["--socket", &socket, "remove", "prod"]).code,
+        3,
+        "no AgentService there"
+    );
+    let modes = manager.run(&[
+        "stat",
+        "--format=%a",
+        &format!("/run/user/{USER}/sfkey-token"),
+        &socket,
+    ]);
+    assert_eq!(modes.done().out(), "755\n600\n");
+    let recorded = fs::read_to_string(place.path(log)).expect("an audit log");
+    assert!(recorded.contains("\"decision\":\"granted\""), "{recorded}");
+}
+
+#[test]
+fn a_rule_that_the_sandbox_cannot_hold_to_keeps_the_agent_from_starting_until_it_is_relaxed() {
+    let test = "a_rule_that_the_sandbox_cannot_hold_to_keeps_the_agent_from_starting_until_it_is_relaxed";
+    let Some(scene) = Scene::open(test, &format!("StandardError=append:{INSIDE}/home/agent.log\n")) else {
+        return;
+    };
+    let (manager, place) = (&scene.manager, scene.manager.place());
+    let rule = format!("[accounts.prod.policy]\nexecutables = [\"{INSIDE}/bin/sfkey\"]\n");
+    place.write("home/.config/sfkey/agent.toml", rule);
+    let (error, _) = manager.sfkey(&["status"]).failed(3);
+    assert!(error.contains("closed the connection"), "{error}");
+    let said = fs::read_to_string(place.path("home/agent.log")).expect("it said why");
+    assert!(
+        said.contains("executables of [accounts.prod.policy] cannot hold") && said.contains("confirm.conf"),
+        "{said}"
+    );
+    place.drop_in(
+        SERVICE,
+        "confirm",
+        include_str!("../../../systemd/user/confirm.conf"),
+    );
+    let _reloaded = manager.systemctl(&["daemon-reload"]).done();
+    let _again = manager.systemctl(&["reset-failed"]).done();
+    let _started = manager.systemctl(&["start", SOCKET, SERVICE]).done();
+    scene.add();
+    assert_eq!(manager.sfkey(&["token", "prod"]).code, 0);
 }
 
 #[test]
