@@ -41,7 +41,6 @@ use crate::{
     peer::Socket,
     salesforce::{HttpEndpoint, TrustedHosts},
     service::{self, Parts, Places, Service},
-    settings::Limits,
     shutdown::{Asked, Signals, Stop},
     socket::{self, Bound, Entrance, Presence, Standing, Table},
 };
@@ -106,7 +105,7 @@ impl Daemon {
         let signals = Signals::new().context("signals cannot be taken over")?;
         let (locked, locks) = watch::channel(false);
         let agent = agent(options, locks)?;
-        let table = table(hardening.descriptors, access.limits);
+        let table = table(hardening.descriptors, &access);
         let stop = Stop::default();
         let audit = access.start_audit(options, &agent)?;
         let (standing, stands) = watch::channel(Standing::Own);
@@ -279,10 +278,14 @@ fn open(
 }
 
 /// The table of the main socket, which is kept tidy from now on.
-fn table(descriptors: u64, limits: Limits) -> Table {
+fn table(descriptors: u64, access: &Access) -> Table {
+    let limits = access.limits;
     let connections = Connections::new(limits.requests.0);
     tokio::spawn(connections.clone().keep_tidy(limits.idle.0));
-    Table::for_descriptors(descriptors, limits.connections.0, connections)
+    let beside = access
+        .token_socket()
+        .map_or(0, |(socket, _)| socket.connections.0);
+    Table::for_descriptors(descriptors, limits.connections.0, beside, connections)
 }
 
 fn token_table(main: &Table, access: &Access) -> Table {

@@ -44,32 +44,43 @@ type Reserved = OwnedPermit<io::Result<Connection>>;
 pub struct Table {
     places: Arc<Semaphore>,
     lobby: usize,
+    /// Kept for the one beside it.
+    beside: usize,
     per_uid: usize,
     connections: Connections,
 }
 
 impl Table {
     /// `places` places, or as many as `descriptors` allow if that is less; what is in them is in `connections`.
+    /// `beside` places, if any, are kept for another table and its lobby, at most a quarter of them all.
     #[must_use]
-    pub fn for_descriptors(descriptors: u64, places: usize, connections: Connections) -> Self {
+    pub fn for_descriptors(descriptors: u64, places: usize, beside: usize, connections: Connections) -> Self {
         let spare = descriptors.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH;
         let affordable = usize::try_from(spare).unwrap_or(usize::MAX);
-        let lobby = (affordable / 8).clamp(1, LOBBY);
-        let places = affordable.saturating_sub(lobby).clamp(1, places);
-        Self::of(places, lobby, usize::MAX, connections)
+        let beside = match beside {
+            0 => 0,
+            places => places.saturating_add(LOBBY).min(affordable / 4),
+        };
+        Self {
+            beside,
+            ..Self::within(affordable - beside, places, usize::MAX, connections)
+        }
     }
 
     /// A table for another socket: places of its own, `per_uid` of them for one user, but closed together with
     /// this one.
     #[must_use]
     pub fn beside(&self, places: usize, per_uid: usize) -> Self {
-        Self::of(places, self.lobby, per_uid, self.connections.clone())
+        Self::within(self.beside, places, per_uid, self.connections.clone())
     }
 
-    fn of(places: usize, lobby: usize, per_uid: usize, connections: Connections) -> Self {
+    fn within(affordable: usize, places: usize, per_uid: usize, connections: Connections) -> Self {
+        let lobby = (affordable / 8).clamp(1, LOBBY);
+        let places = affordable.saturating_sub(lobby).clamp(1, places);
         Self {
             places: Arc::new(Semaphore::new(places)),
             lobby,
+            beside: 0,
             per_uid,
             connections,
         }
@@ -257,5 +268,37 @@ impl Refusals {
         }
         tracing::warn!(%refused, others_before = self.untold, "connection refused");
         (self.told, self.untold) = (Some(now), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(table: &Table) -> usize {
+        table.places.available_permits()
+    }
+
+    #[test]
+    fn both_tables_and_their_lobbies_have_no_more_than_the_descriptors_that_there_are() {
+        for (descriptors, main, token) in [
+            (8192, 512, 128),
+            (8192, 4000, 1024),
+            (1024, 512, 128),
+            (96, 512, 128),
+            (10, 1, 1),
+        ] {
+            let table = Table::for_descriptors(descriptors, main, token, Connections::new(1));
+            let beside = table.beside(token, usize::MAX);
+            assert!(places(&table) >= 1 && places(&beside) >= 1);
+            let most = places(&table) + table.lobby + places(&beside) + beside.lobby;
+            let kept = u64::try_from(most).expect("few") * DESCRIPTORS_EACH + DESCRIPTORS_KEPT;
+            assert!(
+                kept <= descriptors.max(DESCRIPTORS_KEPT + 8),
+                "{descriptors}: {kept}"
+            );
+        }
+        let alone = Table::for_descriptors(8192, 4000, 0, Connections::new(1));
+        assert_eq!(places(&alone), 4000);
     }
 }
