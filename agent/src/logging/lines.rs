@@ -14,10 +14,13 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::OFlags,
+    process::geteuid,
 };
+use sfkey_proto::place::Distrust;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogError;
+use crate::socket::judge_place;
 
 /// A log of lines. Cloned to whoever writes.
 #[derive(Clone, Debug)]
@@ -149,6 +152,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> LogError {
 /// A regular file and nothing else: opening a pipe would wait for its reader, and writing to one as well.
 fn open(path: &Path) -> Result<File, LogError> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    require_own_place(path).map_err(failed(path))?;
     if let Some(directory) = path.parent() {
         DirBuilder::new()
             .recursive(true)
@@ -167,6 +171,15 @@ fn open(path: &Path) -> Result<File, LogError> {
         return Err(failed(path)(io::Error::other("it is no regular file")));
     }
     Ok(file)
+}
+
+/// Nothing is made among another user's files. That others of a group can write there is of no harm: a log tells no
+/// secret, and gives nobody leave to anything.
+fn require_own_place(path: &Path) -> io::Result<()> {
+    match judge_place(path, geteuid().as_raw()) {
+        Err(distrust @ Distrust::Owner { .. }) => Err(io::Error::other(distrust)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -237,7 +237,7 @@ pub(super) fn whole(path: &Path) -> Result<PathBuf, BindError> {
 /// Makes the directory if need be, and requires that it is ours, a directory, and nobody else's business.
 fn prepare_directory(path: &Path, owner: u32) -> Result<(), BindError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    judge_place(directory, owner)?;
+    judge_place(directory, owner).map_err(BindError::Untrusted)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -262,14 +262,12 @@ fn prepare_directory(path: &Path, owner: u32) -> Result<(), BindError> {
     Ok(())
 }
 
-/// Judges the nearest directory that is there before anything is made in it: root, running with another user's
-/// `HOME`, must leave nothing behind that this user then cannot use.
-fn judge_place(directory: &Path, owner: u32) -> Result<(), BindError> {
+/// Judges the nearest directory that is there before `path`, or anything on the way to it, is made in it: root,
+/// running with another user's `HOME`, must leave nothing behind that this user then cannot use.
+pub(crate) fn judge_place(path: &Path, owner: u32) -> Result<(), Distrust> {
     let missing = |ancestor: &&Path| fs::symlink_metadata(ancestor).is_err();
-    let made = directory.ancestors().take_while(missing).last();
-    made.map_or(Ok(()), |first| {
-        judge_ancestors(first, owner).map_err(BindError::Untrusted)
-    })
+    let made = path.ancestors().take_while(missing).last();
+    made.map_or(Ok(()), |first| judge_ancestors(first, owner))
 }
 
 fn lock_path(path: &Path) -> PathBuf {

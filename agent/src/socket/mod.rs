@@ -8,7 +8,7 @@ mod presence;
 mod probe;
 mod restricted;
 
-pub(crate) use bind::shell_word;
+pub(crate) use bind::{judge_place, shell_word};
 
 pub use accept::{Entrance, Table, accept};
 pub use bind::{BindError, Bound};

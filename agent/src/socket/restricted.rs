@@ -10,7 +10,7 @@ use std::{
 
 use sfkey_proto::place::{Distrust, judge_ancestors};
 
-use super::bind::{BindError, Bound, failed, shell_word, whole};
+use super::bind::{BindError, Bound, failed, judge_place, shell_word, whole};
 use crate::settings::SocketMode;
 
 /// To whom the file system opens the socket.
@@ -123,6 +123,7 @@ fn prepare_directory(
     opening: Opening,
 ) -> Result<(), RestrictedBindError> {
     let wanted = opening.mode.directory();
+    judge_place(directory, owner).map_err(BindError::Untrusted)?;
     if let Some(above) = directory.parent() {
         DirBuilder::new()
             .recursive(true)

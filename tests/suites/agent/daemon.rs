@@ -1,6 +1,10 @@
 //! `sfkey-agent --daemon`: one agent a path, however many ask for it, and none that a shell holds on to.
 
-use std::{fs, path::Path, process::Child};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+};
 
 use rustix::process::{geteuid, getpid, getsid};
 use sfkey_tests::support::{
@@ -197,15 +201,72 @@ fn without_a_runtime_directory_both_programs_meet_in_the_state_directory() {
     let _stopped = of_stranger(&home, "sfkey", &["stop"]).run().done();
 }
 
+/// What is in a home beyond what it came with, sorted.
+fn left_behind(home: &Home) -> Vec<String> {
+    let names = |path: PathBuf| {
+        let entries = fs::read_dir(path).expect("a directory");
+        entries.map(|entry| entry.expect("read").file_name().into_string().expect("UTF-8"))
+    };
+    let below = ["run", "config", "state"].map(|name| names(home.path(name)));
+    let own = names(home.path(".")).filter(|name| !["run", "config", "state"].contains(&name.as_str()));
+    let mut all: Vec<String> = own.chain(below.into_iter().flatten()).collect();
+    all.sort();
+    all
+}
+
 #[test]
 fn root_with_another_users_home_leaves_nothing_behind_there() {
     if !is_possible("root_with_another_users_home_leaves_nothing_behind_there") {
         return;
     }
-    let home = Home::of_user(stranger::UID);
-    let as_sudo = Sfkey::program(binaries::built("sfkey-agent"), &home, ["--daemon"])
-        .variable("XDG_RUNTIME_DIR", home.path("run"));
-    let (error, _) = as_sudo.run().failed(1);
-    assert!(error.contains("belongs to another user (uid 61923)"), "{error}");
-    assert!(!home.path("run/sfkey").exists());
+    let (home, own) = (Home::of_user(stranger::UID), Home::new());
+    let log = home.path("logs/agent.log").display().to_string();
+    let token = home.path("far/off/token.sock").display().to_string();
+    let good = own.socket().display().to_string();
+    let settings = own
+        .settings("[token_socket]\naccounts = [\"prod\"]\n")
+        .display()
+        .to_string();
+    for (state, arguments) in [
+        (home.path("state"), vec!["--daemon"]),
+        // As under sudo: the state directory is below HOME.
+        (PathBuf::new(), vec!["--daemon"]),
+        (PathBuf::new(), vec!["--daemon", "--log-file", &log]),
+        (PathBuf::new(), vec!["--log-file", &log]),
+        (
+            PathBuf::new(),
+            vec!["--socket", &good, "--config", &settings, "--token-socket", &token],
+        ),
+    ] {
+        let as_sudo = Sfkey::program(binaries::built("sfkey-agent"), &home, arguments);
+        let ran = as_sudo.variable("XDG_STATE_HOME", state).run();
+        assert_eq!((ran.code, ran.out().as_str()), (1, ""), "{}", ran.err());
+        assert!(
+            ran.err().contains("belongs to another user (uid 61923)"),
+            "{}",
+            ran.err()
+        );
+        assert_eq!(left_behind(&home), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn root_with_another_users_home_and_a_place_of_its_own_serves_without_a_log() {
+    if !is_possible("root_with_another_users_home_and_a_place_of_its_own_serves_without_a_log") {
+        return;
+    }
+    let (home, own) = (Home::of_user(stranger::UID), Home::new());
+    let detached = Detached::of(&own);
+    let started = Detached::command(&home, &[])
+        .variable("XDG_RUNTIME_DIR", own.path("run"))
+        .variable("XDG_STATE_HOME", "")
+        .run();
+    assert_eq!((started.code, started.out()), (0, line(&own.socket())));
+    assert!(
+        started.err().contains("; this agent keeps no log\n"),
+        "{}",
+        started.err()
+    );
+    assert!(detached.pid().is_some());
+    assert_eq!(left_behind(&home), Vec::<String>::new());
 }
