@@ -18,6 +18,8 @@ Examples:
   sfkey service install --force    after you changed a unit by hand and want it as it came";
 
 const UNINSTALL_EXAMPLES: &str = "\
+Where there is no systemd, the files are removed and nothing is stopped: `sfkey stop` does that.
+
 Examples:
   sfkey service uninstall";
 

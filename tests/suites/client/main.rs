@@ -18,6 +18,7 @@ mod late;
 mod lock;
 mod on_demand;
 mod secrets;
+mod service;
 mod setup;
 mod shells;
 mod state;

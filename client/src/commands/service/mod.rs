@@ -31,6 +31,9 @@ const SHARED: [&str; 4] = [
     "/lib/systemd/user",
 ];
 
+/// Where the link is that enables the socket.
+const WANTS: &str = "sockets.target.wants";
+
 pub(super) fn run(invocation: &Invocation<'_>, action: &ServiceAction) -> Result<(), Failure> {
     match action {
         ServiceAction::Install(args) => install(invocation, args),
@@ -146,8 +149,28 @@ fn uninstall(invocation: &Invocation<'_>, args: &ServiceUninstallArgs) -> Result
     if let Some(systemctl) = &systemctl {
         systemctl.disable(&[AGENT_SOCKET, AGENT_SERVICE])?;
     }
+    let mut done = remove(invocation, &states, &directory)?;
+    let text = match &systemctl {
+        Some(systemctl) => {
+            systemctl.reload()?;
+            "The agent is stopped and no longer started by systemd; its keys are forgotten.".to_owned()
+        }
+        None => {
+            done.extend(remove_link(&directory)?);
+            told_without_systemd(&done, &directory)
+        }
+    };
+    invocation.output.done(&text, &Done { units: done })
+}
+
+/// Removes the units that are there, and keeps aside what was changed by hand.
+fn remove<'u>(
+    invocation: &Invocation<'_>,
+    states: &[(&'u Unit, State)],
+    directory: &Path,
+) -> Result<Vec<UnitObject<'u>>, Failure> {
     let mut done = Vec::new();
-    for (unit, state) in &states {
+    for (unit, state) in states {
         let path = directory.join(unit.name);
         match state {
             State::Missing => continue,
@@ -168,11 +191,42 @@ fn uninstall(invocation: &Invocation<'_>, args: &ServiceUninstallArgs) -> Result
             action: "removed",
         });
     }
-    if let Some(systemctl) = &systemctl {
-        systemctl.reload()?;
+    Ok(done)
+}
+
+/// Removes the link that enables the socket, as `systemctl disable` does; one that leads elsewhere is not ours.
+fn remove_link(directory: &Path) -> Result<Option<UnitObject<'static>>, Failure> {
+    let wants = directory.join(WANTS);
+    let link = wants.join(AGENT_SOCKET);
+    let Ok(target) = fs::read_link(&link) else {
+        return Ok(None);
+    };
+    let own = [directory.to_path_buf(), PathBuf::from("..")];
+    let mut places = own.into_iter().chain(SHARED.map(PathBuf::from));
+    if !places.any(|place| place.join(AGENT_SOCKET) == target) {
+        return Ok(None);
     }
-    let text = "The agent is stopped and no longer started by systemd; its keys are forgotten.";
-    invocation.output.done(text, &Done { units: done })
+    fs::remove_file(&link).map_err(|error| failed("remove", &link, &error))?;
+    // It stays for what others have in it.
+    fs::remove_dir(&wants).ok();
+    Ok(Some(UnitObject {
+        unit: AGENT_SOCKET,
+        path: link.display().to_string(),
+        action: "removed",
+    }))
+}
+
+/// What was done without systemd: files went, and no process did.
+fn told_without_systemd(done: &[UnitObject<'_>], directory: &Path) -> String {
+    let files = if done.is_empty() {
+        "There is nothing of sfkey to remove"
+    } else {
+        "The units of sfkey are removed"
+    };
+    format!(
+        "{files} in {}. The systemd of this user was not reached, so nothing was stopped: an agent that runs keeps its keys until sfkey stop.",
+        directory.display()
+    )
 }
 
 /// What `status` prints as JSON.
