@@ -29,6 +29,8 @@ pub struct Access {
     pub policy: Arc<Policy>,
     owner: u32,
     file: Option<SettingsFile>,
+    /// Where one may come to be that was not there at start.
+    places: Vec<SettingsFile>,
 }
 
 impl Access {
@@ -46,6 +48,7 @@ impl Access {
             Some(file) => file.read(owner)?,
             None => Settings::default(),
         };
+        let places = SettingsFile::usual(&variable);
         if let Some(path) = &options.token_socket {
             settings.token_socket.get_or_insert_default().path = Some(path.clone());
         }
@@ -62,6 +65,7 @@ impl Access {
             policy: Arc::new(Policy::of(rules)),
             owner,
             file,
+            places,
         })
     }
 
@@ -142,11 +146,12 @@ impl Access {
         )
     }
 
-    /// Reads the file again and makes the rules stricter where it says so. What it would allow beyond the rules in
-    /// force waits for a restart; a file that is not right changes nothing.
-    pub fn reload(&self) {
-        let Some(file) = &self.file else {
-            tracing::info!("SIGHUP: there was no agent.toml at start, and none is read now");
+    /// Reads the file again, or the one that is there by now, and makes the rules stricter where it says so. What it
+    /// would allow beyond the rules in force waits for a restart; a file that is not right changes nothing.
+    pub fn reload(&mut self) {
+        let found = self.file.as_ref().or_else(|| SettingsFile::first(&self.places));
+        let Some(file) = found.cloned() else {
+            tracing::info!("SIGHUP: there is no agent.toml");
             return;
         };
         let path = file.path().display();
@@ -155,7 +160,7 @@ impl Access {
             // A restricted socket without accounts is one that was closed.
             let mut applicable = rules.clone();
             applicable.token_socket = None;
-            require_applicable(&applicable, Some(file), &identity_is_known(), has_no_root())
+            require_applicable(&applicable, Some(&file), &identity_is_known(), has_no_root())
                 .map(|()| (settings, rules))
         });
         let (settings, rules) = match read {
@@ -174,6 +179,7 @@ impl Access {
             );
         }
         tracing::info!(file = %path, waiting_for_restart = left.len(), "SIGHUP: agent.toml was read again");
+        self.file = Some(file);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every account shares: the three seams, custody, and the counters.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -41,7 +41,7 @@ impl Agent {
     }
 }
 
-/// Counts since start, for GetStatus.
+/// Counts since start and what else came up, for GetStatus.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests for a token.
@@ -66,6 +66,8 @@ pub struct Counters {
     pub audit_failures: Count,
     /// Connections refused: foreign peers.
     pub connections_refused: Count,
+    /// Path of the agent.toml that was read, though there was none at start.
+    pub later_settings: OnceLock<String>,
     skew: Mutex<Option<i64>>,
 }
 

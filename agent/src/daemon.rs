@@ -75,6 +75,7 @@ type Incoming = ReceiverStream<io::Result<Connection>>;
 /// A daemon that serves.
 pub struct Daemon {
     service: Service,
+    agent: Arc<Agent>,
     access: Access,
     signals: Signals,
     stop: Stop,
@@ -162,6 +163,7 @@ impl Daemon {
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
             service,
+            agent,
             access,
             signals,
             stop,
@@ -201,8 +203,12 @@ impl Daemon {
     }
 
     /// SIGHUP: what can be read or opened again is.
-    fn reload(&self) {
+    fn reload(&mut self) {
         self.access.reload();
+        if let Some(file) = self.access.file() {
+            let later = &self.agent.counters.later_settings;
+            later.get_or_init(|| file.display().to_string());
+        }
         self.service.reopen_audit();
         match self.log.reopen() {
             Ok(()) => tracing::info!("SIGHUP: the log was reopened"),

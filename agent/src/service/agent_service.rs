@@ -61,7 +61,9 @@ impl Service {
             exchange_failures: counters.exchange_failures.value(),
             connections: count(parts.table.connections().open()),
             connections_refused: counters.connections_refused.value(),
-            settings_file: parts.settings_file.clone(),
+            settings_file: (parts.settings_file.as_ref())
+                .or(counters.later_settings.get())
+                .cloned(),
             token_socket: parts.token_socket.clone(),
             audit_log: parts.audit_log.clone(),
             audit_records: counters.audit_records.value(),

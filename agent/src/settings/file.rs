@@ -33,11 +33,16 @@ impl SettingsFile {
     /// The file named, which then must be there; else `$XDG_CONFIG_HOME/sfkey/agent.toml`
     /// (`~/.config/sfkey/agent.toml`), else `/etc/sfkey/agent.toml`, whichever is there first.
     pub fn find(named: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
-        if let Some(path) = named {
-            return Some(Self {
+        match named {
+            Some(path) => Some(Self {
                 path: std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
-            });
+            }),
+            None => Self::first(&Self::usual(variable)).cloned(),
         }
+    }
+
+    /// Where it is looked for when none is named.
+    pub fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<Self> {
         let directory = |name: &str| {
             variable(name)
                 .map(PathBuf::from)
@@ -48,9 +53,17 @@ impl SettingsFile {
         let system = Path::new(SYSTEM_DIRECTORY).join("agent.toml");
         own.into_iter()
             .chain([system])
-            // A file that cannot be looked at is no file that is missing: reading it will say why.
-            .find(|path| !matches!(path.symlink_metadata(), Err(error) if is_missing(&error)))
             .map(|path| Self { path })
+            .collect()
+    }
+
+    /// The first of these that is there.
+    #[must_use]
+    pub fn first(places: &[Self]) -> Option<&Self> {
+        // A file that cannot be looked at is no file that is missing: reading it will say why.
+        let is_there =
+            |file: &&Self| !matches!(file.path.symlink_metadata(), Err(error) if is_missing(&error));
+        places.iter().find(is_there)
     }
 
     /// Where it is.

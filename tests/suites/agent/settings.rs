@@ -1,6 +1,6 @@
 //! `agent.toml` as its owner meets it: errors at start, what it says, and reading it again.
 
-use std::os::unix::fs::chown;
+use std::{fs, os::unix::fs::chown};
 
 use rustix::process::Signal;
 use sfkey_proto::{
@@ -133,6 +133,34 @@ async fn sighup_makes_rules_stricter_at_once_and_leaves_what_would_allow_more_to
         .token("prod")
         .await
         .expect("the main socket as ever");
+}
+
+#[tokio::test]
+async fn an_agent_toml_that_came_after_the_start_makes_rules_stricter_on_sighup() {
+    let stage = StageSetup::default().ready().await;
+    let (calls, log) = (stage.calls().await, stage.agent.log());
+    stage.agent.signal(Signal::HUP);
+    log.has("SIGHUP: there is no agent.toml").await;
+    stage.home.settings("[accounts.prod.policy\n");
+    stage.agent.signal(Signal::HUP);
+    log.has("agent.toml is not right; the rules stay as they are")
+        .await;
+    calls.token("prod").await.expect("a token");
+    let file = stage.home.settings(
+        "[token_socket]\naccounts = [\"prod\"]\n[accounts.prod.policy]\nunits = [\"nightly.service\"]\n",
+    );
+    stage.agent.signal(Signal::HUP);
+    log.has("agent.toml was read again").await;
+    log.has("restart the agent for it what=\"[token_socket] is new\"")
+        .await;
+    assert_eq!(calls.refused_token("prod").await.reason, Reason::PolicyDenied);
+    let status = calls.status().await.expect("a status");
+    assert_eq!(status.settings_file, Some(file.display().to_string()));
+    // It is the agent's file from now on.
+    fs::remove_file(file).expect("removed");
+    stage.agent.signal(Signal::HUP);
+    log.has("cannot read ").await;
+    assert_eq!(calls.refused_token("prod").await.reason, Reason::PolicyDenied);
 }
 
 async fn watch(calls: &Calls, account: &str) -> tonic::Streaming<WatchTokenResponse> {
