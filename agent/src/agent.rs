@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::sync::watch;
@@ -68,6 +68,8 @@ pub struct Counters {
     pub connections_refused: Count,
     /// Path of the agent.toml that was read, though there was none at start.
     pub later_settings: OnceLock<String>,
+    /// Whether something else than the restricted socket, or nothing, stands at its path.
+    pub token_socket_lost: AtomicBool,
     skew: Mutex<Option<i64>>,
 }
 

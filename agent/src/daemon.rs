@@ -7,7 +7,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use anyhow::Context;
@@ -85,6 +85,8 @@ pub struct Daemon {
     log: Log,
     notifier: Notifier,
     presence: Presence,
+    /// Of the restricted socket, if there is one.
+    token_presence: Option<Presence>,
     standing: watch::Sender<Standing>,
     accepting: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -159,6 +161,7 @@ impl Daemon {
                 Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
             }
         };
+        let token_presence = restricted.map(|bound| Presence::watch(bound.path(), bound.inode()));
         let presence = announce(&agent, hardening, bound, restricted, &access);
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
@@ -171,6 +174,7 @@ impl Daemon {
             launcher: tell_launcher(options.launched)?,
             log,
             presence,
+            token_presence,
             standing,
             accepting,
             serving,
@@ -188,8 +192,9 @@ impl Daemon {
                 () = self.service.keep_dropping_ended() => {}
                 () = self.stop.requested() => return Ok(()),
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
-                () = self.notifier.due() => self.notifier.alive(self.service.summary()),
+                () = self.notifier.due() => self.notifier.alive(self.summary()),
                 standing = self.presence.changed() => self.stands(standing),
+                standing = changed(&mut self.token_presence) => self.token_socket_stands(standing),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
                     Asked::Reload => self.reload(),
@@ -227,7 +232,31 @@ impl Daemon {
                 "something else stands at the socket's path: clients do not reach this agent; stop what does, and start it anew"
             ),
         }
-        self.notifier.alive(self.service.summary());
+        self.notifier.alive(self.summary());
+    }
+
+    fn token_socket_stands(&mut self, standing: Standing) {
+        let lost = &self.agent.counters.token_socket_lost;
+        lost.store(standing != Standing::Own, Ordering::Relaxed);
+        match standing {
+            Standing::Own => tracing::info!("the restricted socket is back at its path"),
+            Standing::Removed => tracing::error!(
+                "the restricted socket was removed from its path: its clients cannot find this agent; start it anew"
+            ),
+            Standing::Replaced => tracing::error!(
+                "something else stands at the restricted socket's path: its clients do not reach this agent; stop what does, and start it anew"
+            ),
+        }
+        self.notifier.alive(self.summary());
+    }
+
+    /// How the agent is, in a few words for the service manager.
+    fn summary(&self) -> String {
+        let mut summary = self.service.summary();
+        if self.agent.counters.token_socket_lost.load(Ordering::Relaxed) {
+            summary.push_str("; its restricted socket was removed or replaced");
+        }
+        summary
     }
 
     /// Takes the socket away, and lets the requests in work end, for a while; a second signal cuts that short.
@@ -311,6 +340,14 @@ fn tell_launcher(launched: Option<Launched>) -> io::Result<Option<Receiver>> {
             stdout.flush()?;
             Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?).map(Some)
         }
+    }
+}
+
+/// Never where nothing is watched.
+async fn changed(presence: &mut Option<Presence>) -> Standing {
+    match presence {
+        Some(presence) => presence.changed().await,
+        None => std::future::pending().await,
     }
 }
 

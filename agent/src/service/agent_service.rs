@@ -1,6 +1,6 @@
 //! `sfkey.agent.v1.AgentService`.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use sfkey_proto::{
     PROTOCOL_VERSION,
@@ -72,6 +72,7 @@ impl Service {
             token_connections: count(parts.table.connections().open_at(Socket::Token)),
             socket_activated: parts.socket_activated,
             socket_lost: *parts.standing.borrow() != Standing::Own,
+            token_socket_lost: counters.token_socket_lost.load(Ordering::Relaxed),
         })
     }
 

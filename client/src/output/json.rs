@@ -208,6 +208,7 @@ pub(super) struct StatusObject<'a> {
     audit_failures: u64,
     socket_activated: bool,
     socket_lost: bool,
+    token_socket_lost: bool,
     introspections: u64,
     introspection_failures: u64,
     rejections: u64,
@@ -268,6 +269,7 @@ impl<'a> From<&'a GetStatusResponse> for StatusObject<'a> {
             audit_failures: status.audit_failures,
             socket_activated: status.socket_activated,
             socket_lost: status.socket_lost,
+            token_socket_lost: status.token_socket_lost,
             introspections: status.introspections,
             introspection_failures: status.introspection_failures,
             rejections: status.rejections,
@@ -461,7 +463,7 @@ mod tests {
                 r#""cache_hits":0,"exchanges":0,"exchange_failures":0,"connections":0,"connections_refused":0,"#,
                 r#""settings_file":null,"token_socket":null,"token_connections":0,"denials":0,"#,
                 r#""audit_log":null,"audit_records":0,"audit_failures":0,"#,
-                r#""socket_activated":false,"socket_lost":false,"#,
+                r#""socket_activated":false,"socket_lost":false,"token_socket_lost":false,"#,
                 r#""introspections":0,"introspection_failures":0,"rejections":0,"hold_offs":[],"login_budgets":[],"outages":[]}"#
             )
         );

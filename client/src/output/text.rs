@@ -101,11 +101,13 @@ fn access(status: &GetStatusResponse) -> Vec<(&'static str, String)> {
         facts.push(("denied", format!("{} since start", status.denials)));
     }
     if let Some(socket) = &status.token_socket {
-        let open = status.token_connections;
-        facts.push((
-            "restricted socket",
-            format!("{}, {open} connections", escape(socket)),
-        ));
+        let (path, open) = (escape(socket), status.token_connections);
+        let lost = if status.token_socket_lost {
+            ": REMOVED OR REPLACED, no new client reaches this agent there"
+        } else {
+            ""
+        };
+        facts.push(("restricted socket", format!("{path}, {open} connections{lost}")));
     }
     if let Some(log) = &status.audit_log {
         let (written, failed) = (status.audit_records, status.audit_failures);

@@ -3,12 +3,13 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
+    os::unix::net::UnixDatagram,
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::Signal;
 use sfkey_tests::support::{
-    Agent, Calls, Home, Launch, binaries,
+    Agent, Calls, Home, Launch, Sfkey, binaries,
     stage::ACCOUNT,
     stopwatch::{eventually, in_time},
 };
@@ -133,6 +134,52 @@ async fn an_agent_whose_socket_is_removed_or_replaced_says_so() {
     let ended = agent.has_ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert_eq!(fs::read_to_string(home.socket()).expect("left alone"), "precious");
+}
+
+#[tokio::test]
+async fn an_agent_whose_restricted_socket_is_removed_or_replaced_says_so_and_the_status_too() {
+    let (home, heard) = (Home::new(), tempfile::tempdir().expect("a directory"));
+    home.settings("[token_socket]\naccounts = [\"prod\"]\n");
+    let manager = UnixDatagram::bind(heard.path().join("notify")).expect("bound");
+    let launch = Launch::default().variable("NOTIFY_SOCKET", heard.path().join("notify"));
+    let agent = Agent::start(&home, &launch);
+    let shown = || {
+        let text = Sfkey::new(&home, ["status"]).run().done().out();
+        let json = Sfkey::new(&home, ["status", "--json"]).run().done().json();
+        assert_eq!(json["socket_lost"], false);
+        let lost = json["token_socket_lost"].as_bool().expect("a fact");
+        assert_eq!(text.contains("REMOVED OR REPLACED"), lost, "{text}");
+        lost
+    };
+    assert!(!shown());
+    let aside = home.path("run/sfkey-token/aside");
+    fs::rename(home.token_socket(), &aside).expect("moved");
+    agent
+        .log()
+        .has("the restricted socket was removed from its path")
+        .await;
+    assert!(shown());
+    fs::write(home.token_socket(), "").expect("written");
+    agent
+        .log()
+        .has("something else stands at the restricted socket's path")
+        .await;
+    assert!(shown());
+    fs::rename(&aside, home.token_socket()).expect("moved back");
+    agent.log().has("the restricted socket is back at its path").await;
+    assert!(!shown());
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.has_ended().await.code, Some(0));
+    manager.set_nonblocking(true).expect("set");
+    let mut message = [0; 1024];
+    let mut told = String::new();
+    while let Ok(length) = manager.recv(&mut message) {
+        told.push_str(&String::from_utf8_lossy(&message[..length]));
+        told.push('\n');
+    }
+    let lost = told.find("its restricted socket was removed or replaced");
+    let last = told.rfind("STATUS=Serves; accounts: 0; memory protection: ");
+    assert!(lost.is_some() && lost < last, "{told}");
 }
 
 #[tokio::test]
