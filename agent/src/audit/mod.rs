@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sfkey_proto::{Reason, v1::Token};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::timeout,
 };
 
@@ -58,13 +58,14 @@ impl Destinations {
 pub struct Audit {
     /// `None` when nothing is to be recorded.
     trail: Option<mpsc::Sender<Message>>,
+    /// Asks for the file to be opened anew; a full queue is no place to lose that in.
+    reopen: Arc<Notify>,
     required: bool,
     agent: Arc<Agent>,
 }
 
 enum Message {
     Record(Box<Event>, Option<oneshot::Sender<bool>>),
-    Reopen,
     Finish(oneshot::Sender<()>),
 }
 
@@ -90,12 +91,14 @@ impl Audit {
     /// Starts the trail of an agent that runs as `owner`. With `required`, what cannot be recorded is not delivered.
     #[must_use]
     pub fn start(destinations: Destinations, required: bool, owner: u32, agent: Arc<Agent>) -> Self {
+        let reopen = Arc::new(Notify::new());
         let wanted = destinations.file.is_some() || destinations.log;
         let trail = wanted.then(|| {
             let (sender, messages) = mpsc::channel(AUDIT_QUEUE);
             let task = Task {
                 destinations,
                 window: Window::default(),
+                reopen: Arc::clone(&reopen),
                 owner,
                 agent: Arc::clone(&agent),
             };
@@ -104,6 +107,7 @@ impl Audit {
         });
         Self {
             trail,
+            reopen,
             required,
             agent,
         }
@@ -175,19 +179,19 @@ impl Audit {
 
     /// Opens the file anew: what stood at its path may have been moved away.
     pub fn reopen(&self) {
-        if let Some(trail) = &self.trail {
-            // A full queue means that the disk hangs; then there is nothing to open either.
-            trail.try_send(Message::Reopen).ok();
-        }
+        self.reopen.notify_one();
     }
 
     /// Writes what was counted and not told yet.
     pub async fn finish(&self) {
         let Some(trail) = &self.trail else { return };
         let (done, finished) = oneshot::channel();
-        if trail.try_send(Message::Finish(done)).is_ok() {
-            timeout(AUDIT_TIME, finished).await.ok();
-        }
+        let written = async {
+            if trail.send(Message::Finish(done)).await.is_ok() {
+                finished.await.ok();
+            }
+        };
+        timeout(AUDIT_TIME, written).await.ok();
     }
 
     async fn record(&self, event: Event) -> Result<(), NotRecorded> {
@@ -250,15 +254,21 @@ fn fingerprint(access_token: &str) -> String {
 struct Task {
     destinations: Destinations,
     window: Window,
+    reopen: Arc<Notify>,
     owner: u32,
     agent: Arc<Agent>,
 }
 
 impl Task {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let reopen = Arc::clone(&self.reopen);
         loop {
             let message = tokio::select! {
                 message = messages.recv() => message,
+                () = reopen.notified() => {
+                    self.reopen();
+                    continue;
+                }
                 () = until(self.next_end()) => {
                     self.tell_ended().await;
                     continue;
@@ -272,7 +282,6 @@ impl Task {
                         written.send(recorded).ok();
                     }
                 }
-                Some(Message::Reopen) => self.reopen(),
                 Some(Message::Finish(done)) => {
                     for (event, count) in self.window.close_all() {
                         self.write(&event, count).await;
@@ -362,5 +371,56 @@ async fn until(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        agent::Counters,
+        custody::Custody,
+        logins::Logins,
+        salesforce::{HttpEndpoint, TrustedHosts, http::Timeouts},
+        testing::TestClock,
+    };
+
+    fn agent() -> Arc<Agent> {
+        let trusted = TrustedHosts::default();
+        Arc::new(Agent {
+            clock: Arc::new(TestClock::new()),
+            endpoint: Arc::new(HttpEndpoint::new(Timeouts::default(), trusted.clone()).expect("TLS")),
+            custody: Custody::new().expect("custody"),
+            trusted,
+            logins: Logins::default(),
+            counters: Counters::default(),
+            locked: watch::channel(false).1,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_file_is_opened_anew_and_all_is_told_at_the_end_though_the_queue_was_full() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (place.path().join("audit.log"), place.path().join("audit.log.1"));
+        let (owner, agent) = (rustix::process::geteuid().as_raw(), agent());
+        let destinations = Destinations::open(Some(&path), false, owner).expect("opened");
+        let audit = Audit::start(destinations, false, owner, Arc::clone(&agent));
+        // Nobody takes anything from the queue before this test waits for something.
+        for _ in 0..=AUDIT_QUEUE {
+            audit.refused(1, None);
+        }
+        assert_eq!(agent.counters.audit_failures.value(), 1, "it is full");
+        fs::rename(&path, &moved).expect("moved");
+        audit.reopen();
+        audit.finish().await;
+        let text: String = [&moved, &path]
+            .map(|path| fs::read_to_string(path).expect("it is there"))
+            .concat();
+        let count = format!("\"count\":{}}}\n", AUDIT_QUEUE - 1);
+        assert!(text.ends_with(&count), "{text}");
     }
 }
