@@ -235,7 +235,10 @@ impl Task {
             .chain(&mut self.waiting)
             .find(|waiting| waiting.subject == ask.subject);
         match same {
-            Some(waiting) => waiting.callers.push(ask.reply),
+            Some(waiting) => {
+                waiting.callers.push(ask.reply);
+                tracing::debug!(account = %waiting.subject.shown(), callers = waiting.callers.len(), "one question for several");
+            }
             None if full => {
                 ask.reply.send(Err(Unconfirmed::TooMany)).ok();
             }

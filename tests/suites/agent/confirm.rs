@@ -37,7 +37,11 @@ impl Scene {
             askpass.display().to_string()
         ));
         Self {
-            stage: StageSetup::default().home(home).ready().await,
+            stage: StageSetup::default()
+                .home(home)
+                .launch(|launch| launch.variable("SFKEY_LOG", "debug"))
+                .ready()
+                .await,
         }
     }
 
@@ -244,6 +248,44 @@ async fn fifty_callers_at_once_are_one_question_and_others_are_served_meanwhile(
     assert_eq!(scene.questions().len(), 1);
     let log = scene.stage.agent.log().text();
     assert!(log.contains("the user said yes account=prod callers=50"), "{log}");
+}
+
+#[tokio::test]
+async fn fifty_processes_at_once_are_one_question_and_fifty_tokens() {
+    let scene = Scene::waiting("always", "").await;
+    // In a session of its own, whose leader is there to be seen.
+    let script = "for i in $(seq 50); do \"$0\" token prod & done; wait";
+    let mut session = Command::new("setsid");
+    session
+        .args(["--wait", "sh", "-ec", script])
+        .arg(binaries::built("sfkey"))
+        .env_clear()
+        .envs(scene.stage.home.environment())
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let session = session.spawn().expect("it runs");
+    let pipe = scene.asked().await;
+    scene
+        .stage
+        .agent
+        .log()
+        .has("one question for several account=prod callers=50")
+        .await;
+    scene.answer(0);
+    let waited = tokio::task::spawn_blocking(|| session.wait_with_output()).await;
+    let output = waited.expect("no panic").expect("it is a child");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let tokens = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(
+        tokens.lines().filter(|token| !token.is_empty()).count(),
+        50,
+        "{tokens}"
+    );
+    ended(pipe).await;
+    assert_eq!(scene.questions().len(), 1);
 }
 
 #[tokio::test]
