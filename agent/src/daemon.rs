@@ -148,14 +148,8 @@ impl Daemon {
         let serving: Serving = match restricted {
             None => Box::pin(main),
             Some(bound) => {
-                let (more, tokens) = open(
-                    bound,
-                    Socket::Token,
-                    token_table(&table, &access),
-                    &access,
-                    &agent,
-                    &audit,
-                )?;
+                let table = token_table(&table, &access);
+                let (more, tokens) = open(bound, Socket::Token, table, &access, &agent, &audit)?;
                 accepting.push(more);
                 let tokens = service::serve_tokens(service.clone(), tokens, drain.clone().cancelled_owned());
                 Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
