@@ -33,8 +33,9 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 /// A process with no more connections than this, or requests in work, has few, and is not held to what others have.
 pub const FEW: usize = 16;
 
-/// Of the places for requests in work one in so many is kept for processes that have [`FEW`] of them.
-pub const KEPT_FOR_FEW: usize = 4;
+/// Of the places for requests in work one in so many is kept for processes that have [`FEW`] of them. One process may
+/// well have a thousand callers at once.
+pub const KEPT_FOR_FEW: usize = 64;
 
 /// What a connection takes, in bytes, measured: buffers of HTTP/2, tables of header compression, its task.
 pub const CONNECTION_BYTES: usize = 32 * 1024;
