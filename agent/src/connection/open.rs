@@ -21,7 +21,7 @@ use crate::{
         CONNECTION_BYTES, FEW, GIVE_BACK_BYTES, HALF_SENT_BYTES, MAX_STALLED, SILENT_TIME, SLOT_BYTES,
         STREAM_BYTES, TOKEN_LOAD_BYTES,
     },
-    peer::{Party, Peer, Socket},
+    peer::{Crowds, Party, Peer, Socket},
 };
 
 /// The open connections, for whoever must close them.
@@ -42,7 +42,7 @@ struct Book {
     next: u64,
     entries: HashMap<u64, Entry>,
     /// How many of those that stay each process has.
-    crowds: HashMap<Party, usize>,
+    crowds: Crowds,
     /// Those that do not take what is sent to them, since the longest time first.
     stalled: VecDeque<u64>,
     main: Scale,
@@ -132,7 +132,7 @@ impl Connections {
     /// How many `party` has open that are to stay.
     #[must_use]
     pub fn of(&self, party: Party) -> usize {
-        self.book().crowd(party)
+        self.book().crowds.of(party)
     }
 
     /// Closes every connection.
@@ -157,13 +157,13 @@ impl Connections {
     pub fn make_room(&self, next: Party) -> bool {
         let mut book = self.book();
         let now = Instant::now();
-        let (of_next, open) = (book.crowd(next), book.open_at(next.socket));
+        let (of_next, open) = (book.crowds.of(next), book.open_at(next.socket));
         let there = book
             .entries
             .iter()
             .filter(|(_, entry)| entry.party.socket == next.socket && !entry.closing && entry.met);
         let ranked = there.filter_map(|(id, entry)| {
-            let crowd = book.crowd(entry.party);
+            let crowd = book.crowds.of(entry.party);
             let busy = !entry.is_idle();
             if busy && (crowd <= FEW || crowd <= 2 * of_next) {
                 return None;
@@ -221,7 +221,7 @@ impl Connections {
         let mut book = self.book();
         let id = book.next;
         book.next += 1;
-        *book.crowds.entry(entry.party).or_default() += 1;
+        book.crowds.add(entry.party);
         book.entries.insert(id, entry);
         book.note_peak();
         (id, close)
@@ -234,7 +234,7 @@ impl Connections {
             scale.held -= entry.slots * SLOT_BYTES;
             if !entry.closing {
                 scale.weight -= entry.weight;
-                book.thin_out(entry.party);
+                book.crowds.remove(entry.party);
             }
         }
         book.stalled.retain(|stalled| *stalled != id);
@@ -384,26 +384,12 @@ impl Book {
         entry.close.cancel();
         let (party, weight) = (entry.party, entry.weight);
         self.scale(party.socket).weight -= weight;
-        self.thin_out(party);
+        self.crowds.remove(party);
     }
 
     fn open_at(&self, socket: Socket) -> usize {
         let there = |entry: &&Entry| entry.party.socket == socket;
         self.entries.values().filter(there).count()
-    }
-
-    fn crowd(&self, party: Party) -> usize {
-        self.crowds.get(&party).copied().unwrap_or_default()
-    }
-
-    /// One of its connections does not stay.
-    fn thin_out(&mut self, party: Party) {
-        if let Some(crowd) = self.crowds.get_mut(&party) {
-            *crowd -= 1;
-            if *crowd == 0 {
-                self.crowds.remove(&party);
-            }
-        }
     }
 
     fn close_where(&mut self, which: impl Fn(u64, &Entry) -> bool) {

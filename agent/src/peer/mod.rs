@@ -1,6 +1,7 @@
 //! Who is calling, from the kernel. No [`Peer`], no connection.
 
 mod asker;
+mod crowds;
 mod process;
 
 use std::{io, os::fd::AsFd, sync::Arc};
@@ -10,6 +11,7 @@ use tokio::net::UnixStream;
 use crate::custody::sockopt;
 
 pub use asker::Asker;
+pub use crowds::Crowds;
 pub use process::{Executable, FileId, Process, Seen, identity_is_known};
 
 /// Which of the agent's sockets a connection came by.

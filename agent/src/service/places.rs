@@ -1,14 +1,11 @@
 //! Places for requests in work: so many at a time, and the last of them for processes that have few.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     error::Failure,
     limits::{FEW, KEPT_FOR_FEW, TOKEN_REQUESTS},
-    peer::{Party, Socket},
+    peer::{Crowds, Party, Socket},
 };
 
 /// Places, of each socket its own: whoever fills the restricted one's delays nobody else.
@@ -27,7 +24,7 @@ struct Pool {
 #[derive(Default)]
 struct Taken {
     all: usize,
-    by: HashMap<Party, usize>,
+    by: Crowds,
 }
 
 /// One of them, given back when it is dropped.
@@ -65,13 +62,16 @@ impl Pool {
 
     fn take(&self, party: Party) -> Result<Place, Failure> {
         let mut taken = self.taken();
-        let own = taken.by.get(&party).copied().unwrap_or_default();
-        let kept = if own < FEW { 0 } else { self.most / KEPT_FOR_FEW };
+        let kept = if taken.by.of(party) < FEW {
+            0
+        } else {
+            self.most / KEPT_FOR_FEW
+        };
         if taken.all + kept >= self.most {
             return Err(Failure::Limit("requests in work"));
         }
         taken.all += 1;
-        taken.by.insert(party, own + 1);
+        taken.by.add(party);
         Ok(Place {
             pool: self.clone(),
             party,
@@ -87,12 +87,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.pool.taken();
         taken.all -= 1;
-        if let Some(own) = taken.by.get_mut(&self.party) {
-            *own -= 1;
-            if *own == 0 {
-                taken.by.remove(&self.party);
-            }
-        }
+        taken.by.remove(self.party);
     }
 }
 
@@ -117,7 +112,7 @@ mod tests {
         drop(modest);
         let taken = places.main.taken();
         assert!(
-            (taken.all, taken.by.len()) == (0, 0),
+            (taken.all, taken.by.largest()) == (0, None),
             "every place was given back"
         );
     }

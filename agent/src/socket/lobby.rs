@@ -1,13 +1,13 @@
 //! Where accepted connections wait for a place in the table. A process that has many connections there waits longer, so
 //! that a crowd of one process does not stand between another one and the agent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use tokio::net::UnixStream;
 
 use crate::{
     limits::FEW,
-    peer::{Party, Peer},
+    peer::{Crowds, Party, Peer},
 };
 
 /// A connection of which nothing has been read.
@@ -24,7 +24,7 @@ pub(super) struct Lobby {
     waiting: VecDeque<(u64, Newcomer)>,
     arrivals: u64,
     /// How many of them each process has.
-    crowds: HashMap<Party, usize>,
+    crowds: Crowds,
     most: usize,
 }
 
@@ -34,7 +34,7 @@ impl Lobby {
         Self {
             waiting: VecDeque::new(),
             arrivals: 0,
-            crowds: HashMap::new(),
+            crowds: Crowds::default(),
             most,
         }
     }
@@ -59,7 +59,7 @@ impl Lobby {
     /// Lets one in. Where that is one too many, the last of the largest crowd leaves.
     #[must_use]
     pub(super) fn enter(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
-        *self.crowds.entry(newcomer.peer.party()).or_default() += 1;
+        self.crowds.add(newcomer.peer.party());
         self.waiting.push_back((self.arrivals, newcomer));
         self.arrivals += 1;
         if self.waiting.len() <= self.most {
@@ -95,20 +95,14 @@ impl Lobby {
 
     fn leave(&mut self, position: usize) -> Option<Newcomer> {
         let (_, one) = self.waiting.remove(position)?;
-        let party = one.peer.party();
-        if let Some(count) = self.crowds.get_mut(&party) {
-            *count -= 1;
-            if *count == 0 {
-                self.crowds.remove(&party);
-            }
-        }
+        self.crowds.remove(one.peer.party());
         Some(one)
     }
 
     /// The process of which most wait, if those are more than an eighth of the lobby.
     fn largest_crowd(&self) -> Option<Party> {
-        let (party, count) = self.crowds.iter().max_by_key(|(_, count)| **count)?;
-        (*count > (self.most / 8).max(1)).then_some(*party)
+        let (party, count) = self.crowds.largest()?;
+        (count > (self.most / 8).max(1)).then_some(party)
     }
 }
 
@@ -148,7 +142,7 @@ mod tests {
         assert_eq!(lobby.next_party(in_table).and_then(|party| party.pid), Some(2));
         let order: Vec<_> = (0..5).map(|_| pid(lobby.next(in_table))).collect();
         assert_eq!(order, [Some(2), Some(1), Some(3), Some(1), None]);
-        assert!(lobby.is_empty() && lobby.crowds.is_empty());
+        assert!(lobby.is_empty() && lobby.crowds.largest().is_none());
     }
 
     #[tokio::test]
