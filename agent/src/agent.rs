@@ -1,8 +1,8 @@
 //! What every account shares: the three seams, custody, and the counters.
 
 use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ impl Agent {
     }
 }
 
-/// Counts since start and what else came up, for GetStatus.
+/// Counts since start, for GetStatus.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests for a token.
@@ -66,10 +66,6 @@ pub struct Counters {
     pub audit_failures: Count,
     /// Connections refused: foreign peers.
     pub connections_refused: Count,
-    /// Path of the agent.toml that was read, though there was none at start.
-    pub later_settings: OnceLock<String>,
-    /// Whether something else than the restricted socket, or nothing, stands at its path.
-    pub token_socket_lost: AtomicBool,
     skew: Mutex<Option<i64>>,
 }
 

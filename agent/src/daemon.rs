@@ -7,7 +7,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -75,7 +75,6 @@ type Incoming = ReceiverStream<io::Result<Connection>>;
 /// A daemon that serves.
 pub struct Daemon {
     service: Service,
-    agent: Arc<Agent>,
     access: Access,
     signals: Signals,
     stop: Stop,
@@ -88,6 +87,8 @@ pub struct Daemon {
     /// Of the restricted socket, if there is one.
     token_presence: Option<Presence>,
     standing: watch::Sender<Standing>,
+    token_standing: watch::Sender<Standing>,
+    settings_file: watch::Sender<Option<String>>,
     accepting: Vec<JoinHandle<()>>,
     serving: Serving,
 }
@@ -112,6 +113,8 @@ impl Daemon {
         let stop = Stop::default();
         let audit = access.start_audit(options, &agent)?;
         let (standing, stands) = watch::channel(Standing::Own);
+        let (token_standing, token_stands) = watch::channel(Standing::Own);
+        let (settings_file, settings_path) = watch::channel(path_of(&access));
         let service = Service::new(Parts {
             accounts: Accounts::new(Arc::clone(&agent)),
             policy: Arc::clone(&access.policy),
@@ -129,13 +132,14 @@ impl Daemon {
             socket: bound.path().display().to_string(),
             socket_activated: bound.is_adopted(),
             standing: stands,
+            token_standing: token_stands,
             instance_id: instance_id()?,
             started_at: agent.clock.now().unix,
             pid: std::process::id(),
             confirmer: access.start_confirmer(hardening.descriptors_before, &agent),
             audit: audit.clone(),
             audit_log: options.audit_log.as_ref().map(|path| path.display().to_string()),
-            settings_file: access.file().map(|path| path.display().to_string()),
+            settings_file: settings_path,
             token_socket: restricted.map(|bound| bound.path().display().to_string()),
             requests: Places::new(access.limits.requests.0),
             request_time: access.limits.request_time.0,
@@ -160,7 +164,6 @@ impl Daemon {
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
             service,
-            agent,
             access,
             signals,
             stop,
@@ -170,6 +173,8 @@ impl Daemon {
             presence,
             token_presence,
             standing,
+            token_standing,
+            settings_file,
             accepting,
             serving,
         })
@@ -186,9 +191,9 @@ impl Daemon {
                 () = self.service.keep_dropping_ended() => {}
                 () = self.stop.requested() => return Ok(()),
                 () = launcher_ended(&mut self.launcher) => return Ok(()),
-                () = self.notifier.due() => self.notifier.alive(self.summary()),
-                standing = self.presence.changed() => self.stands(standing),
-                standing = changed(&mut self.token_presence) => self.token_socket_stands(standing),
+                () = self.notifier.due() => self.notifier.alive(self.service.summary()),
+                standing = self.presence.changed() => self.stands(Socket::Main, standing),
+                standing = changed(&mut self.token_presence) => self.stands(Socket::Token, standing),
                 asked = self.signals.next() => match asked {
                     Asked::DropKeys => self.service.drop_keys(),
                     Asked::Reload => self.reload(),
@@ -204,10 +209,7 @@ impl Daemon {
     /// SIGHUP: what can be read or opened again is.
     fn reload(&mut self) {
         self.access.reload();
-        if let Some(file) = self.access.file() {
-            let later = &self.agent.counters.later_settings;
-            later.get_or_init(|| file.display().to_string());
-        }
+        self.settings_file.send_replace(path_of(&self.access));
         self.service.reopen_audit();
         match self.log.reopen() {
             Ok(()) => tracing::info!("SIGHUP: the log was reopened"),
@@ -215,42 +217,32 @@ impl Daemon {
         }
     }
 
-    fn stands(&mut self, standing: Standing) {
-        self.standing.send_replace(standing);
+    fn stands(&mut self, socket: Socket, standing: Standing) {
+        let (told, name, find, reach) = match socket {
+            Socket::Main => (
+                &self.standing,
+                "socket",
+                "no client can find",
+                "clients do not reach",
+            ),
+            Socket::Token => (
+                &self.token_standing,
+                "restricted socket",
+                "its clients cannot find",
+                "its clients do not reach",
+            ),
+        };
+        told.send_replace(standing);
         match standing {
-            Standing::Own => tracing::info!("the socket is back at its path"),
-            Standing::Removed => tracing::error!(
-                "the socket was removed from its path: no client can find this agent; start it anew"
-            ),
+            Standing::Own => tracing::info!("the {name} is back at its path"),
+            Standing::Removed => {
+                tracing::error!("the {name} was removed from its path: {find} this agent; start it anew");
+            }
             Standing::Replaced => tracing::error!(
-                "something else stands at the socket's path: clients do not reach this agent; stop what does, and start it anew"
+                "something else stands at the {name}'s path: {reach} this agent; stop what does, and start it anew"
             ),
         }
-        self.notifier.alive(self.summary());
-    }
-
-    fn token_socket_stands(&mut self, standing: Standing) {
-        let lost = &self.agent.counters.token_socket_lost;
-        lost.store(standing != Standing::Own, Ordering::Relaxed);
-        match standing {
-            Standing::Own => tracing::info!("the restricted socket is back at its path"),
-            Standing::Removed => tracing::error!(
-                "the restricted socket was removed from its path: its clients cannot find this agent; start it anew"
-            ),
-            Standing::Replaced => tracing::error!(
-                "something else stands at the restricted socket's path: its clients do not reach this agent; stop what does, and start it anew"
-            ),
-        }
-        self.notifier.alive(self.summary());
-    }
-
-    /// How the agent is, in a few words for the service manager.
-    fn summary(&self) -> String {
-        let mut summary = self.service.summary();
-        if self.agent.counters.token_socket_lost.load(Ordering::Relaxed) {
-            summary.push_str("; its restricted socket was removed or replaced");
-        }
-        summary
+        self.notifier.alive(self.service.summary());
     }
 
     /// Takes the socket away, and lets the requests in work end, for a while; a second signal cuts that short.
@@ -335,6 +327,11 @@ fn tell_launcher(launched: Option<Launched>) -> io::Result<Option<Receiver>> {
             Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?).map(Some)
         }
     }
+}
+
+/// Path of agent.toml, if there is one by now.
+fn path_of(access: &Access) -> Option<String> {
+    access.file().map(|path| path.display().to_string())
 }
 
 /// Never where nothing is watched.

@@ -1,6 +1,6 @@
 //! `sfkey.agent.v1.AgentService`.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use sfkey_proto::{
     PROTOCOL_VERSION,
@@ -61,9 +61,7 @@ impl Service {
             exchange_failures: counters.exchange_failures.value(),
             connections: count(parts.table.connections().open()),
             connections_refused: counters.connections_refused.value(),
-            settings_file: (parts.settings_file.as_ref())
-                .or(counters.later_settings.get())
-                .cloned(),
+            settings_file: parts.settings_file.borrow().clone(),
             token_socket: parts.token_socket.clone(),
             audit_log: parts.audit_log.clone(),
             audit_records: counters.audit_records.value(),
@@ -72,7 +70,7 @@ impl Service {
             token_connections: count(parts.table.connections().open_at(Socket::Token)),
             socket_activated: parts.socket_activated,
             socket_lost: *parts.standing.borrow() != Standing::Own,
-            token_socket_lost: counters.token_socket_lost.load(Ordering::Relaxed),
+            token_socket_lost: *parts.token_standing.borrow() != Standing::Own,
         })
     }
 

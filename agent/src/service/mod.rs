@@ -73,6 +73,8 @@ pub struct Parts {
     pub socket_activated: bool,
     /// What stands at the path of the main socket.
     pub standing: watch_channel::Receiver<Standing>,
+    /// What stands at the path of the restricted one, if there is one.
+    pub token_standing: watch_channel::Receiver<Standing>,
     /// Random, made at start: the `aad` of sealing.
     pub instance_id: [u8; INSTANCE_ID_BYTES],
     /// UTC epoch seconds.
@@ -85,8 +87,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Path of the audit log, if there is one.
     pub audit_log: Option<String>,
-    /// Path of agent.toml, if there is one.
-    pub settings_file: Option<String>,
+    /// Path of agent.toml, if there is one by now.
+    pub settings_file: watch_channel::Receiver<Option<String>>,
     /// Path of the restricted socket, if there is one.
     pub token_socket: Option<String>,
     /// Places for requests in work.
@@ -141,7 +143,11 @@ impl Service {
         };
         let (accounts, protection) = (parts.accounts.count(), parts.agent.custody.protection());
         let protection = protection_name(protection);
-        format!("{state}; accounts: {accounts}; memory protection: {protection}")
+        let restricted = match *parts.token_standing.borrow() {
+            Standing::Own => "",
+            Standing::Removed | Standing::Replaced => "; its restricted socket was removed or replaced",
+        };
+        format!("{state}; accounts: {accounts}; memory protection: {protection}{restricted}")
     }
 
     fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
