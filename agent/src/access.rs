@@ -58,7 +58,7 @@ impl Access {
                 .get_or_insert_with(|| token_socket_path(owner, variable));
         }
         let rules = Rules::new(owner, &settings);
-        require_applicable(&rules, file.as_ref(), &identity_is_known(), has_no_root())?;
+        require_held(&rules, file.as_ref())?;
         Ok(Self {
             limits: options.limits(settings.limits),
             settings,
@@ -160,8 +160,7 @@ impl Access {
             // A restricted socket without accounts is one that was closed.
             let mut applicable = rules.clone();
             applicable.token_socket = None;
-            require_applicable(&applicable, Some(&file), &identity_is_known(), has_no_root())
-                .map(|()| (settings, rules))
+            require_held(&applicable, Some(&file)).map(|()| (settings, rules))
         });
         let (settings, rules) = match read {
             Ok(read) => read,
@@ -181,6 +180,11 @@ impl Access {
         tracing::info!(file = %path, waiting_for_restart = left.len(), "SIGHUP: agent.toml was read again");
         self.file = Some(file);
     }
+}
+
+/// Requires that this process can hold to the rules.
+fn require_held(rules: &Rules, file: Option<&SettingsFile>) -> Result<(), SettingsError> {
+    require_applicable(rules, file, &identity_is_known(), has_no_root())
 }
 
 /// What `sfkey-agent --check-config` prints: which file, and what follows from it, a line each.

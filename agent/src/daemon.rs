@@ -159,8 +159,7 @@ impl Daemon {
                 Box::pin(async move { tokio::try_join!(main, tokens).map(drop) })
             }
         };
-        let token_presence = restricted.map(|bound| Presence::watch(bound.path(), bound.inode()));
-        let presence = announce(&agent, hardening, bound, restricted, &access);
+        let (presence, token_presence) = announce(&agent, hardening, bound, restricted, &access);
         Ok(Self {
             notifier: Notifier::ready(options.launched.is_none(), service.summary()),
             service,
@@ -373,17 +372,18 @@ fn agent(options: &Options, locked: watch::Receiver<bool>) -> anyhow::Result<Arc
     }))
 }
 
-/// Says that the agent serves. The watch over the socket stands before: whoever hears it finds nothing unfinished.
+/// Says that the agent serves. The watch over the sockets stands before: whoever hears it finds nothing unfinished.
 fn announce(
     agent: &Agent,
     hardening: Hardening,
     bound: &Bound,
     restricted: Option<&Bound>,
     access: &Access,
-) -> Presence {
-    let presence = Presence::watch(bound.path(), bound.inode());
+) -> (Presence, Option<Presence>) {
+    let watch = |bound: &Bound| Presence::watch(bound.path(), bound.inode());
+    let watched = (watch(bound), restricted.map(watch));
     report(agent, hardening, bound, restricted, access);
-    presence
+    watched
 }
 
 /// A downgrade is never silent, and neither is a CA file that TLS could not read.

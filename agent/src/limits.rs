@@ -120,7 +120,7 @@ pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Durat
 pub const HANDED_OVER_AT_ONCE: usize = 64;
 
 /// Connections that wait for a place in the table after they were accepted. Beyond that the process that has most of
-/// them loses one.
+/// them loses one, if those are more than an eighth.
 pub const LOBBY: usize = 64;
 
 /// Connections that are accepted in one turn: each takes some microseconds, in which nobody is served.

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use sfkey_proto::{
     Reason,
-    v1::{ExpirySource, GetTokenRequest},
+    v1::{ExpirySource, GetTokenRequest, Token},
 };
 use sfkey_tests::{
     sim::{Fault, FaultRule},
     support::{
-        Stage, refusal,
+        Calls, Stage, refusal,
         stage::ACCOUNT,
         stopwatch::{eventually, in_time},
     },
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::Status;
 
 #[tokio::test]
 async fn a_token_that_is_asked_for_twice_costs_one_exchange() {
@@ -101,21 +102,22 @@ async fn two_hundred_connections_to_a_cold_account_share_one_exchange() {
     ask_all_at_once(200, 1).await;
 }
 
+/// A request for a token that waits for Salesforce, which holds it.
+async fn token_in_work(stage: &Stage, calls: &Calls) -> JoinHandle<Result<Token, Status>> {
+    stage.sim.fault(FaultRule::next(1, Fault::Stall));
+    let calls = calls.clone();
+    let waiting = tokio::spawn(async move { calls.token(ACCOUNT).await });
+    let held = stage.sim.wait_for_stalled(1).await;
+    held.expect("Salesforce holds the request");
+    waiting
+}
+
 #[tokio::test]
 async fn a_hung_org_delays_only_its_own_account() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
     calls.add(&stage.spec_of_new_user("other")).await.expect("added");
-    stage.sim.fault(FaultRule::next(1, Fault::Stall));
-    let hung = tokio::spawn({
-        let calls = calls.clone();
-        async move { calls.token(ACCOUNT).await }
-    });
-    stage
-        .sim
-        .wait_for_stalled(1)
-        .await
-        .expect("Salesforce holds the request");
+    let hung = token_in_work(&stage, &calls).await;
     let other = in_time(calls.token("other")).await.expect("a token meanwhile");
     assert_eq!(other.username, "other@acme.example");
     assert_eq!(calls.list().await.expect("a list meanwhile").len(), 2);
@@ -131,16 +133,7 @@ async fn a_hung_org_delays_only_its_own_account() {
 async fn removing_an_account_ends_its_waiting_callers_at_once() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
-    stage.sim.fault(FaultRule::next(1, Fault::Stall));
-    let waiting = tokio::spawn({
-        let calls = calls.clone();
-        async move { calls.token(ACCOUNT).await }
-    });
-    stage
-        .sim
-        .wait_for_stalled(1)
-        .await
-        .expect("Salesforce holds the request");
+    let waiting = token_in_work(&stage, &calls).await;
     calls.remove(ACCOUNT).await.expect("removed");
     let status = in_time(waiting).await.expect("no panic").expect_err("no token");
     let reason = refusal(&status).reason;
@@ -154,13 +147,7 @@ async fn removing_an_account_ends_its_waiting_callers_at_once() {
 async fn whoever_waits_while_the_account_is_replaced_gets_a_token_of_the_new_one() {
     let stage = Stage::new().await;
     let calls = stage.calls().await;
-    stage.sim.fault(FaultRule::next(1, Fault::Stall));
-    let waiting = tokio::spawn({
-        let calls = calls.clone();
-        async move { calls.token(ACCOUNT).await }
-    });
-    let held = stage.sim.wait_for_stalled(1).await;
-    held.expect("Salesforce holds the request");
+    let waiting = token_in_work(&stage, &calls).await;
     let mut other = stage.spec_of_new_user("other");
     (other.account, other.replace) = (ACCOUNT.to_owned(), true);
     calls.add(&other).await.expect("replaced");
