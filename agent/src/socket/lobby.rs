@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 
 use crate::{
@@ -56,13 +57,13 @@ impl Lobby {
         self.waiting.len() < self.most || self.largest_crowd().is_some()
     }
 
-    /// Lets one in. Where that is one too many, the last of the largest crowd leaves.
+    /// Lets one in. Where that is one too many, one that has gone leaves, else the last of the largest crowd.
     #[must_use]
     pub(super) fn enter(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         self.crowds.add(newcomer.peer.party());
         self.waiting.push_back((self.arrivals, newcomer));
         self.arrivals += 1;
-        if self.waiting.len() <= self.most {
+        if self.waiting.len() <= self.most || self.drop_gone() {
             return None;
         }
         let crowd = self.largest_crowd()?;
@@ -93,6 +94,21 @@ impl Lobby {
         Some(next)
     }
 
+    /// Drops one whose client has closed it, if there is one.
+    fn drop_gone(&mut self) -> bool {
+        let watched = self
+            .waiting
+            .iter()
+            .map(|(_, one)| PollFd::new(&one.stream, PollFlags::empty()));
+        let mut watched: Vec<_> = watched.collect();
+        // A failure tells of nobody who has gone.
+        poll(&mut watched, Some(&Timespec::default())).ok();
+        let gone = watched
+            .iter()
+            .position(|one| one.revents().contains(PollFlags::HUP));
+        gone.and_then(|gone| self.leave(gone)).is_some()
+    }
+
     fn leave(&mut self, position: usize) -> Option<Newcomer> {
         let (_, one) = self.waiting.remove(position)?;
         self.crowds.remove(one.peer.party());
@@ -112,12 +128,22 @@ fn beyond_few(connections: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::IntoRawFd;
+
     use super::*;
 
-    fn newcomer(pid: i32) -> Newcomer {
-        let (stream, _) = UnixStream::pair().expect("a pair");
+    /// A newcomer, and its client.
+    fn pair(pid: i32) -> (Newcomer, UnixStream) {
+        let (stream, client) = UnixStream::pair().expect("a pair");
         let peer = Peer::of_process_for_test(pid);
-        Newcomer { stream, peer }
+        (Newcomer { stream, peer }, client)
+    }
+
+    fn newcomer(pid: i32) -> Newcomer {
+        let (newcomer, client) = pair(pid);
+        // It stays open for as long as the test runs.
+        let _open = client.into_std().expect("a socket").into_raw_fd();
+        newcomer
     }
 
     fn pid(newcomer: Option<Newcomer>) -> Option<i32> {
@@ -152,6 +178,16 @@ mod tests {
         assert_eq!(pid(lobby.enter(newcomer(4))), Some(1));
         assert_eq!(lobby.of_user(1000), 4);
         assert_eq!(pid(lobby.next(|_| 0)), Some(1), "the first one stayed");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_gone_leaves_before_anybody_who_waits() {
+        let mut lobby = lobby(2, &[1]);
+        let (given_up, client) = pair(1);
+        assert!(lobby.enter(given_up).is_none());
+        drop(client);
+        assert!(lobby.enter(newcomer(1)).is_none(), "nobody is refused");
+        assert_eq!(pid(lobby.enter(newcomer(1))), Some(1), "all of them wait");
     }
 
     #[tokio::test]
